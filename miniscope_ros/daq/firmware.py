@@ -1,0 +1,206 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The two families of firmware of the DAQ box: how each takes commands and tells its state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+import math
+import time
+from typing import Protocol
+import uuid
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miniscope_ros.daq.packets import decode_words, encode, RawQuaternion
+from miniscope_ros.errors import DeviceError
+from miniscope_ros.transports import controls
+from miniscope_ros.transports.transport import Transport
+
+OPEN_EPHYS_UNIT = uuid.UUID('b33905c0-5500-4fee-9058-2c3efd330bb9').bytes_le
+
+_WRITE_GAP = 128e-6
+_FULL_RANGE = 65535
+_STUCK_READS = 30
+
+
+@dataclass(slots=True)
+class Telemetry:
+    """What the box tells beside one frame."""
+
+    quaternion: RawQuaternion | None = None
+    device_count: int | None = None
+    device_count_bits: int = 32
+    device_time_ms: float = math.nan
+    digital_inputs: int = -1
+
+
+class Firmware(Protocol):
+    """A DAQ box's firmware behind a transport."""
+
+    name: str
+
+    def send(self, packet: bytes) -> None:
+        """Queue a packet in the box; it runs when a frame ends. Keeps the gap between writes."""
+        ...
+
+    def set_sync(self, on: bool) -> None:
+        """Switch the sync output's toggling on or off."""
+        ...
+
+    def telemetry(self, yuyv: NDArray[np.uint8]) -> Telemetry:
+        """Return what belongs to the frame just received, its bytes given (1-D)."""
+        ...
+
+
+def recognise(transport: Transport, orientation: bool) -> Firmware:
+    """
+    Return the firmware that runs in an open box.
+
+    orientation says whether the scope has the sensor. Raises DeviceError for one that is too old.
+    """
+    unit = transport.find_unit(OPEN_EPHYS_UNIT)
+    if unit is not None:
+        return OpenEphysFirmware(transport, unit, orientation)
+    return UclaFirmware(transport, orientation)
+
+
+class _Pacer:
+    """Keeps writes to the box apart."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def write(self, write: Callable[[], None]) -> None:
+        pause = self._next - time.monotonic()
+        if pause > 0:
+            time.sleep(pause)
+        write()
+        self._next = time.monotonic() + _WRITE_GAP
+
+
+class UclaFirmware:
+    """Commands as three control writes, state as control reads."""
+
+    def __init__(self, transport: Transport, orientation: bool) -> None:
+        self._transport = transport
+        self._orientation = orientation
+        self._pacer = _Pacer()
+        for control, title in ((controls.CONTRAST, 'CONTRAST'), (controls.GAMMA, 'GAMMA'),
+                               (controls.SHARPNESS, 'SHARPNESS')):
+            limits = transport.control_range(control)
+            if limits is None or limits[1] < _FULL_RANGE:
+                raise DeviceError(
+                    f'{transport.path}: the firmware of this DAQ box is too old to be used: its '
+                    f'{title} control reaches {"nothing" if limits is None else limits[1]}, '
+                    f'not {_FULL_RANGE}; update the firmware of the box')
+        self.name = 'UCLA'
+        version = self._version()
+        if version is not None:
+            self.name += f' interface {version}'
+        self._counting = transport.control_range(controls.EXPOSURE_ABSOLUTE) is not None
+        self._count = -1
+        self._unchanged = 0
+        self._last_gamma = 0
+        self._inputs: bool | None = None  # whether GAMMA tells the trigger's level; None: untried
+
+    def _version(self) -> int | None:
+        """Ask for the interface version; the question switches the sync output off."""
+        try:
+            self._transport.write_control(controls.SATURATION, 2)
+            for _ in range(5):
+                answer = self._transport.read_controls([controls.HUE])[0]
+                if 1 <= answer <= 15:
+                    return answer
+                time.sleep(0.05)
+            return None
+        finally:
+            self.set_sync(False)
+
+    def send(self, packet: bytes) -> None:
+        """Queue a packet; see Firmware."""
+        contrast, gamma, sharpness = encode(packet)
+        for control, word in ((controls.CONTRAST, contrast), (controls.GAMMA, gamma),
+                              (controls.SHARPNESS, sharpness)):
+            self._pacer.write(partial(self._transport.write_control, control, word))
+        self._last_gamma = gamma
+
+    def set_sync(self, on: bool) -> None:
+        """Switch the sync output; see Firmware."""
+        write = partial(self._transport.write_control, controls.SATURATION, int(on))
+        self._pacer.write(write)
+
+    def telemetry(self, yuyv: NDArray[np.uint8]) -> Telemetry:
+        """Read the state; both quaternion words in one call, so that they belong together."""
+        wanted = [controls.PAN_ABSOLUTE, controls.TILT_ABSOLUTE] if self._orientation else []
+        if self._counting:
+            wanted.append(controls.EXPOSURE_ABSOLUTE)
+        if self._inputs is None and self._last_gamma > 1:
+            self._inputs = self._gamma_is_fresh()
+        if self._inputs:
+            wanted.append(controls.GAMMA)
+        if not wanted:
+            return Telemetry()
+        values = iter(self._transport.read_controls(wanted))
+        result = Telemetry(device_count_bits=16)
+        if self._orientation:
+            result.quaternion = decode_words(next(values), next(values))
+        if self._counting:
+            result.device_count = next(values) & 0xFFFF
+            self._drop_stuck_counter(result.device_count)
+        if self._inputs:
+            result.digital_inputs = next(values) & 1
+        return result
+
+    def _gamma_is_fresh(self) -> bool:
+        """Tell the trigger's level from one's own last word, served from the kernel's cache."""
+        if self._transport.control_range(controls.GAMMA) is None:
+            return False
+        return self._transport.read_controls([controls.GAMMA])[0] in (0, 1)
+
+    def _drop_stuck_counter(self, count: int) -> None:
+        """Stop asking for a counter that stands still: every question costs a bus transfer."""
+        self._unchanged = self._unchanged + 1 if count == self._count else 0
+        self._count = count
+        self._counting = self._unchanged < _STUCK_READS
+
+
+class OpenEphysFirmware:
+    """Commands through an extension unit, state in the chroma bytes of the first pixels."""
+
+    _VERSION, _PACKETS, _FLAGS = 1, 2, 3
+
+    def __init__(self, transport: Transport, unit: int, orientation: bool) -> None:
+        self._transport = transport
+        self._unit = unit
+        self._orientation = orientation
+        self._pacer = _Pacer()
+        version = '.'.join(str(b) for b in transport.read_unit(unit, self._VERSION, 3))
+        self.name = f'Open Ephys {version}'
+        # Five words, each in every second byte from 8k + 1 on.
+        self._places = np.arange(1, 41, 2)
+        self.set_sync(False)
+
+    def send(self, packet: bytes) -> None:
+        """Queue a packet; see Firmware."""
+        words = encode(packet)
+        body = b''.join(word.to_bytes(2, 'little') for word in words)
+        data = (bytes([1]) + body).ljust(25, b'\0')
+        self._write(self._PACKETS, data)
+
+    def set_sync(self, on: bool) -> None:
+        """Switch the TTL output; see Firmware."""
+        self._write(self._FLAGS, bytes([int(on), 0]))
+
+    def _write(self, selector: int, data: bytes) -> None:
+        self._pacer.write(partial(self._transport.write_unit, self._unit, selector, data))
+
+    def telemetry(self, yuyv: NDArray[np.uint8]) -> Telemetry:
+        """Take the five words out of the frame's own bytes."""
+        count, time_ms, state, wx, yz = yuyv[self._places].view('<u4').tolist()
+        return Telemetry(
+            quaternion=decode_words(wx, yz) if self._orientation else None,
+            device_count=count, device_time_ms=float(time_ms), digital_inputs=state & 3)

@@ -1,0 +1,31 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The errors a user can meet. Each text names the offending value and the remedy."""
+
+
+class MiniscopeError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigurationError(MiniscopeError):
+    """What no change of the surroundings can mend: an unknown type, a value out of range."""
+
+
+class DeviceError(MiniscopeError):
+    """What a change of the surroundings can mend: no box, busy, an unreadable file."""
+
+
+class DeviceAbsent(DeviceError):
+    """No such device is there; it may come back."""
+
+
+class DeviceLost(DeviceError):
+    """The device was there and is gone, or sends nothing any more."""
+
+
+class EndOfData(MiniscopeError):
+    """A recording has been played to its end."""
+
+
+class Interrupted(MiniscopeError):
+    """The program is to end; what was being waited for is given up."""
