@@ -1,0 +1,283 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+Export a rosbag2 recording to what analysis tools read, or only tell whether it is good.
+
+Exit status: 0 all is exported; 1 nothing is; 2 the command line is wrong; 3 a part is, and
+standard error says what is missing; 130 interrupted, and nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+import os
+from pathlib import Path
+import shutil
+import signal
+import sys
+from typing import Protocol, TYPE_CHECKING
+
+from miniscope_ros.errors import ConfigurationError, DeviceError, MiniscopeError
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from miniscope_ros.recordings.bag_contents import Acquisition
+    from miniscope_ros.recordings.bag_reader import Bag
+
+DONE, FAILED, PARTLY, INTERRUPTED = 0, 1, 3, 130
+
+_FORMATS = ('miniscope_daq', 'nwb')
+_CODECS = ('ffv1', 'grey', 'mjpg')
+_BAG_SUFFIXES = ('.mcap', '.db3', '.zstd')
+
+
+class Writer(Protocol):
+    """What every format's writer does."""
+
+    def add(self, image: NDArray[np.uint8], time_ms: float, device_frame_count: int) -> None:
+        """Append a frame; ConfigurationError for one that the format cannot hold."""
+        ...
+
+    def finish(self) -> None:
+        """Complete the output."""
+        ...
+
+    def abort(self) -> None:
+        """Close all files, complete or not."""
+        ...
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program; return its exit status."""
+    options = _parse(arguments)
+    # A job that is told to end leaves nothing behind either.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _check(options) if options.check else _export(options)
+    except KeyboardInterrupt:
+        _say('interrupted; nothing was exported')
+        return INTERRUPTED
+    except (MiniscopeError, OSError) as error:
+        _say(str(error))
+        return FAILED
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='export_bag', description='Export a rosbag2 recording of Miniscopes for analysis.',
+        epilog='exit status: 0 all is exported; 1 nothing is; 2 wrong command line; 3 a part is, '
+               'see the messages; 130 interrupted')
+    parser.add_argument('bag', metavar='BAG', type=Path,
+                        help='folder of the recording, or one of its files')
+    parser.add_argument('out', metavar='OUT', type=Path, nargs='?', help='folder to be made')
+    parser.add_argument('--check', action='store_true',
+                        help='export nothing: report on the recording, with a picture '
+                             'BAG_report.png in the current folder')
+    parser.add_argument('--format', action='append', choices=_FORMATS, dest='formats',
+                        help='what to write; may be given twice (default: miniscope_daq)')
+    parser.add_argument('--codec', choices=_CODECS, default='ffv1',
+                        help='of the videos: ffv1 is lossless and small, grey lossless and fast, '
+                             'mjpg loses detail (default: %(default)s)')
+    parser.add_argument('--frames-per-file', type=int, default=1000, metavar='N',
+                        help='frames in each video file (default: %(default)s)')
+    parser.add_argument('--animal', default='', metavar='NAME',
+                        help='written into the metadata; the recording does not hold it')
+    parser.add_argument('--force', action='store_true',
+                        help='replace the folder OUT and all that is in it')
+    options = parser.parse_args(arguments)
+    if options.check == (options.out is not None):
+        parser.error('give BAG and OUT, or --check and BAG')
+    if options.frames_per_file < 1:
+        parser.error(f'--frames-per-file is {options.frames_per_file}; it has to be 1 or more')
+    options.formats = options.formats or ['miniscope_daq']
+    return options
+
+
+def _check(options: argparse.Namespace) -> int:
+    bag, acquisitions = _read(options.bag)
+    _report(acquisitions, None, Path(f'{_bag_name(options.bag)}_report.png'))
+    return _tell_problems(bag, acquisitions)
+
+
+def _export(options: argparse.Namespace) -> int:
+    make_writers = _writer_factories(options)
+    bag, acquisitions = _read(options.bag)
+    wanted = [acquisition for acquisition in acquisitions if len(acquisition.images)]
+    if not wanted:
+        _tell_problems(bag, acquisitions)
+        raise DeviceError(f'{options.bag} holds no image of a scope; nothing was exported')
+    with _new_folder(options.out, options.force) as folder:
+        _write(bag, wanted, folder, make_writers)
+        names = [acquisition.name for acquisition in wanted if (folder / acquisition.name).exists()]
+        if names:
+            from miniscope_ros.recordings.miniscope_daq_writer import write_session
+            write_session(folder, names, _recording_start(wanted), options.animal)
+        _report(acquisitions, folder / 'report.txt', folder / 'report.png')
+    return _tell_problems(bag, acquisitions)
+
+
+def _writer_factories(options: argparse.Namespace
+                      ) -> list[Callable[[Path, list[Acquisition], int], Writer]]:
+    """Return for each format what makes the writer of one of the acquisitions."""
+    factories: list[Callable[[Path, list[Acquisition], int], Writer]] = []
+    if 'miniscope_daq' in options.formats:
+        from miniscope_ros.recordings.miniscope_daq_writer import MiniscopeDaqWriter
+        factories.append(lambda folder, acquisitions, number: MiniscopeDaqWriter(
+            folder / acquisitions[number].name, acquisitions[number],
+            _recording_start(acquisitions), number, options.codec, options.frames_per_file))
+    if 'nwb' in options.formats:
+        try:
+            from miniscope_ros.recordings.nwb_writer import NwbWriter
+        except ImportError as error:
+            raise ConfigurationError(f'NWB needs the module {error.name}; install it: '
+                                     'pip install pynwb ndx-miniscope') from error
+        factories.append(lambda folder, acquisitions, number: NwbWriter(
+            folder / f'{acquisitions[number].name}.nwb', acquisitions[number],
+            _bag_name(options.bag), options.animal))
+    return factories
+
+
+def _recording_start(acquisitions: list[Acquisition]) -> int:
+    return min(acquisition.start_ns for acquisition in acquisitions)
+
+
+def _read(path: Path) -> tuple[Bag, list[Acquisition]]:
+    try:
+        from miniscope_ros.recordings.bag_contents import read_contents
+        from miniscope_ros.recordings.bag_reader import Bag
+    except ImportError as error:
+        raise ConfigurationError(f'reading a recording needs the module {error.name}; install '
+                                 'it: pip install rosbags') from error
+    bag = Bag(path)
+    with _progress('reading', 1.0) as progress:
+        acquisitions = read_contents(bag, progress)
+    return bag, acquisitions
+
+
+def _write(bag: Bag, acquisitions: list[Acquisition], folder: Path,
+           factories: list[Callable[[Path, list[Acquisition], int], Writer]]) -> None:
+    from miniscope_ros.recordings.bag_contents import images
+
+    open_writers: dict[str, list[Writer]] = {}
+    written = dict.fromkeys((acquisition.name for acquisition in acquisitions), 0)
+    number_of = {acquisition.name: number for number, acquisition in enumerate(acquisitions)}
+    total = sum(len(acquisition.images) for acquisition in acquisitions)
+    try:
+        with _progress('exporting', total, 'frames') as progress:
+            for done, (acquisition, row, pixels) in enumerate(images(bag, acquisitions), 1):
+                if acquisition.name not in open_writers:
+                    open_writers[acquisition.name] = [
+                        make(folder, acquisitions, number_of[acquisition.name])
+                        for make in factories]
+                _, time_ms, count = acquisition.images[row].item()
+                for writer in list(open_writers[acquisition.name]):
+                    try:
+                        writer.add(pixels, time_ms, count)
+                    except ConfigurationError as error:
+                        acquisition.problems.append(str(error))
+                        open_writers[acquisition.name].remove(writer)
+                        writer.abort()
+                written[acquisition.name] += 1
+                progress(done)
+        for writers in open_writers.values():
+            while writers:
+                writers.pop().finish()
+    finally:
+        for writers in open_writers.values():
+            for writer in writers:
+                writer.abort()
+    for acquisition in acquisitions:
+        if missing := len(acquisition.images) - written[acquisition.name]:
+            acquisition.problems.append(f'{missing} images could not be read')
+
+
+@contextmanager
+def _new_folder(out: Path, force: bool) -> Iterator[Path]:
+    """Yield a hidden folder that gets the name out in the end, or is removed on an error."""
+    replaced = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    if replaced and not force:
+        raise ConfigurationError(f'{out} exists; choose another name, or replace it with --force')
+    if replaced and out.is_dir():
+        bag = next((file for file in out.rglob('*') if file.suffix in _BAG_SUFFIXES), None)
+        if bag is not None:
+            raise ConfigurationError(f'{out} holds a recording ({bag}), which --force would '
+                                     'delete; choose another name')
+    out = out.absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f'.{out.name}.partial-{os.getpid()}')
+    partial.mkdir()
+    try:
+        yield partial
+        if replaced:
+            old = out.with_name(f'.{out.name}.replaced-{os.getpid()}')
+            out.rename(old)
+            partial.rename(out)
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+        else:
+            partial.rename(out)
+    except BaseException:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C does not stop the cleaning
+        shutil.rmtree(partial, ignore_errors=True)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise
+
+
+def _report(acquisitions: list[Acquisition], text_file: Path | None, picture: Path) -> None:
+    from miniscope_ros.recordings.report import describe, draw
+
+    text = '\n\n'.join(map(describe, acquisitions))
+    print(text)
+    if text_file is not None:
+        text_file.write_text(text + '\n', encoding='utf-8')
+    if not acquisitions:
+        return
+    try:
+        draw(acquisitions, picture)
+    except ImportError:
+        _say('no picture: it needs matplotlib (apt install python3-matplotlib)')
+    except OSError as error:
+        _say(f'no picture: {picture} cannot be written: {error.strerror}')
+
+
+def _tell_problems(bag: Bag, acquisitions: list[Acquisition]) -> int:
+    """Print all that is missing; return the exit status."""
+    problems = [*bag.problems, *(f'{acquisition.name}: {problem}' for acquisition in acquisitions
+                                 for problem in acquisition.problems)]
+    for problem in problems:
+        _say(problem)
+    if not any(len(acquisition.images) or len(acquisition.frames)
+               for acquisition in acquisitions):
+        return FAILED
+    return PARTLY if problems else DONE
+
+
+@contextmanager
+def _progress(what: str, total: float, unit: str = '') -> Iterator[Callable[[float], None]]:
+    """Yield what takes the amount done; a bar shows it, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        _say(f'{what}; a progress bar needs tqdm (apt install python3-tqdm)')
+        yield lambda done: None
+        return
+    share = '' if unit else '{l_bar}{bar}| {elapsed}<{remaining}'
+    with tqdm(total=total, desc=what, unit=unit, bar_format=share or None) as bar:
+        yield lambda done: bar.update(done - bar.n) and None
+
+
+def _bag_name(path: Path) -> str:
+    return path.resolve().name if path.is_dir() else path.stem
+
+
+def _say(text: str) -> None:
+    print(f'export_bag: {text}', file=sys.stderr)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

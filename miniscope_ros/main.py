@@ -1,0 +1,18 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Entry point of scope_node."""
+
+from __future__ import annotations
+
+import sys
+
+from miniscope_ros.stop import Stop
+
+
+def main() -> None:
+    """Run the scope node until a signal; exit status 1 if it cannot be started at all."""
+    stop = Stop()
+    stop.install()
+    # Only now what takes long to import: a signal during that ends us cleanly, too.
+    from miniscope_ros.run import run
+    sys.exit(run(stop))

@@ -1,0 +1,391 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""A Miniscope behind its DAQ box: the protocol from opening to darkness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+import logging
+import math
+from threading import Event, Lock
+import time
+
+import cv2
+from miniscope_ros.daq.catalogue import DeviceType
+from miniscope_ros.daq.control import Control, LIGHTS
+from miniscope_ros.daq.firmware import Firmware, recognise
+from miniscope_ros.daq.packets import HARD_RESET, serdes
+from miniscope_ros.errors import (
+    ConfigurationError, DeviceError, DeviceLost, Interrupted, MiniscopeError)
+from miniscope_ros.sources.sample import (
+    ControlEvent, Reason, Sample, SourceInfo, StampSource)
+from miniscope_ros.transports.transport import Buffer, Transport
+import numpy as np
+
+_log = logging.getLogger(__name__)
+
+_RING_SECONDS = 0.5
+_RING = (8, 32)
+_FIRST_FRAME = 2.0
+_SERDES_PAUSE = 0.4
+_SETTLE = 1.0
+_THROWN = 3
+_BURST = 4  # packets, then a rest: the box's queue has no overflow check
+_REST = 0.01
+_QUEUE = 32  # packets waiting in the box at most, half of what it can hold
+_DARK_REPEATS = 3
+_DARK_FRAMES = 2
+_DARK_PATIENCE = 3.0
+_SLICE = 0.1
+_FREEZE_PERIODS = 5
+_FREEZE = 1.0
+
+FindTransport = Callable[[str], Transport]
+"""Makes the transport; given the USB port of a box that was lost, to that same box, else ''."""
+
+
+class MiniscopeSource:
+    """Frames of a Miniscope, its controls, its light; see Source."""
+
+    live = True
+    steady = True
+
+    def __init__(
+        self,
+        device_type: DeviceType,
+        find: FindTransport,
+        stop: Event,
+        *,
+        values: dict[str, float],
+        max_led: float = math.inf,
+        kind: str = 'v4l2',
+    ) -> None:
+        self.device_type = device_type
+        self.controls = device_type.controls
+        self.may_be_lit = False
+        self.on_control: Callable[[ControlEvent], None] = lambda event: None
+        self.on_thrown: Callable[[Sample], None] = lambda sample: None
+        self._find = find
+        self._stop = stop
+        self._heed_stop = True
+        self._kind = kind
+        self._values = dict(values)
+        self._max_led = max_led
+        self._pending: list[tuple[str, float]] = []
+        self._lock = Lock()
+        self._transport: Transport | None = None
+        self._firmware: Firmware | None = None
+        self._port = ''
+        self._lit = False
+        self._in_queue = 0
+        self._last_frame = 0.0
+        self._grey = np.empty((device_type.height, device_type.width), np.uint8)
+
+    # Opening and closing
+
+    def open(self, reason: Reason) -> SourceInfo:
+        """Open the box and set the scope up in the dark; see Source."""
+        transport = self._open_stream()
+        try:
+            self._wake(reason)
+            self._settle(reason)
+        except BaseException:
+            self.close()
+            raise
+        assert self._firmware is not None
+        return SourceInfo(
+            width=self.device_type.width, height=self.device_type.height, encoding='mono8',
+            device_type=self.device_type.name, has_orientation=self.device_type.orientation,
+            frame_rate=self._values['frame_rate'], firmware=self._firmware.name,
+            card=transport.card, location=transport.location, path=transport.path,
+            transport=self._kind)
+
+    def make_dark(self) -> None:
+        """Open the box only to make the light dark; see Source."""
+        self._heed_stop = False
+        try:
+            self._open_stream()
+            self._wake(Reason.STOP)
+        finally:
+            self.close()
+            self._heed_stop = True
+
+    def close(self) -> None:
+        """Make it dark if it may be lit, stop the stream and close; see Source."""
+        transport = self._transport
+        if transport is None:
+            return
+        try:
+            if self.may_be_lit and self._frames_flow():
+                self._darken(Reason.STOP)
+        except MiniscopeError as error:
+            _log.debug('not made dark while closing: %s', error)
+        finally:
+            self._transport = self._firmware = None
+            self._lit = False
+            transport.close()
+
+    def _open_stream(self) -> Transport:
+        transport = self._find(self._port)
+        try:
+            transport.open(self.device_type.width, self.device_type.height)
+            self._firmware = recognise(transport, self.device_type.orientation)
+            transport.start(self._ring())
+        except BaseException:
+            self._firmware = None
+            transport.close()
+            raise
+        self._transport = transport
+        self._port = transport.location
+        self._in_queue = 0
+        self._last_frame = time.monotonic()
+        return transport
+
+    def _ring(self) -> int:
+        rates = self.device_type.controls['frame_rate'].choices or {}
+        return min(max(math.ceil(_RING_SECONDS * max(rates)), _RING[0]), _RING[1])
+
+    def _wake(self, reason: Reason) -> None:
+        """Bring up the link, send the init list, make the light dark."""
+        # Nothing is sent before a frame has ended: packets run at frame ends only, and a dead
+        # client's packets may still wait in the box's queue.
+        linked = self._await_frames(1, _FIRST_FRAME if self._heed_stop else _FIRST_FRAME / 2)
+        self.may_be_lit = True
+        for _ in range(2):
+            self._send(serdes(self.device_type.pixel_clock))
+            if not linked and not (self._heed_stop and self._await_frames(1, _FIRST_FRAME)):
+                self.may_be_lit = False
+                raise DeviceError(
+                    f'{self._port or "the DAQ box"} sends no frames: no link to the scope; check '
+                    'the coaxial cable between DAQ box and scope, and the scope itself')
+            linked = True
+            self._await_time(_SERDES_PAUSE, frames=2)
+        self._send(self.device_type.init)
+        self._darken(reason)
+
+    def _settle(self, reason: Reason) -> None:
+        """Send the controls, and once more a second later: scopes forget settings."""
+        self._send_controls(reason)
+        self._await_frames(3)
+        self._await_time(_SETTLE)
+        self._send_controls(reason, rate=False)
+        self._await_frames(2)
+
+    # Acquisition
+
+    def activate(self, reason: Reason) -> None:
+        """Light up and throw away what is not wholly lit; see Source."""
+        self._lit = self.may_be_lit = True
+        self._send_controls(reason)
+        sent_ns = time.monotonic_ns()
+        thrown = 0
+        while thrown < _THROWN:
+            sample = self._throw_away()
+            if sample is not None and sample.stamp_ns >= sent_ns:
+                thrown += 1
+
+    def deactivate(self) -> None:
+        """Make the light dark and see it executed; see Source."""
+        self._darken(Reason.STOP)
+
+    def set_sync(self, on: bool) -> None:
+        """Switch the sync output on or off, right after a frame; see Source."""
+        self._firmware_or_lost().set_sync(on)
+        late = time.monotonic() - self._last_frame
+        if on and late > 0.5 / self._values['frame_rate']:
+            _log.warning(
+                'the sync output was switched on %.0f ms after a frame, which is over half a '
+                'period: the first edge may belong to the second frame', late * 1e3)
+
+    def revive(self) -> None:
+        """Send the init list and the controls again; see Source."""
+        self._send(self.device_type.init)
+        self._send_controls(Reason.RESUME)
+
+    def read(self, timeout: float) -> Sample | None:
+        """Return the next frame; see Source."""
+        self._send_pending()
+        sample = self._dequeue(timeout)
+        if sample is None:
+            self._check_freeze()
+        return sample
+
+    def waiting(self) -> bool:
+        """Return whether another frame is ready; see Source."""
+        return self._transport is not None and self._transport.waiting()
+
+    def ros_time_ns(self, sample: Sample) -> int | None:
+        """Return None: a live source has no clock of its own; see Source."""
+        return None
+
+    def set_value(self, name: str, value: float) -> None:
+        """Note a control's new value; see Source."""
+        with self._lock:
+            self._values[name] = value
+            # The newest value wins, but a command to go dark is never merged away.
+            self._pending = [
+                (other, old) for other, old in self._pending
+                if other != name or (name in LIGHTS and old == self.controls[name].darkest)]
+            self._pending.append((name, value))
+
+    def hard_reset(self) -> None:
+        """Restart the box: by packet while frames flow, else by a reset of its USB port."""
+        transport = self._transport
+        if transport is None:
+            raise DeviceError('there is no box to reset: it is not connected')
+        if self._frames_flow():
+            self._send([HARD_RESET])
+        else:
+            transport.reset_port()
+
+    # Commands
+
+    def _send_pending(self) -> None:
+        with self._lock:
+            if not self._pending:
+                return
+            pending, self._pending = self._pending, []
+        for name, value in pending:
+            if name in LIGHTS and not self._lit:
+                continue  # sent when the light goes on
+            self._send_control(self.controls[name], value, Reason.USER)
+
+    def _send_controls(self, reason: Reason, *, rate: bool = True) -> None:
+        """Send all controls with the user's values, the lights last, and dark unless lit."""
+        with self._lock:
+            values = dict(self._values)
+            self._pending.clear()
+        for name in sorted(self.controls, key=LIGHTS.__contains__):
+            if name in LIGHTS and not self._lit:
+                values[name] = self.controls[name].darkest
+            if rate or name != 'frame_rate':
+                self._send_control(self.controls[name], values[name], reason)
+
+    def _send_control(self, control: Control, value: float, reason: Reason) -> None:
+        if control.name in LIGHTS and value > self._max_led:
+            raise ConfigurationError(
+                f'{control.name} {value:g} is above max_led {self._max_led:g}; not sent')
+        self._send(control.packets(value))
+        self.on_control(ControlEvent(
+            control.name, value, control.raw(value)[0], reason, time.monotonic_ns()))
+
+    def _send(self, packets: Iterable[bytes]) -> None:
+        for packet in packets:
+            if self._in_queue >= _QUEUE:
+                self._await_frames(1)
+            elif self._in_queue and self._in_queue % _BURST == 0:
+                time.sleep(_REST)
+            self._firmware_or_lost().send(packet)
+            self._in_queue += 1
+
+    def _darken(self, reason: Reason) -> None:
+        """
+        Send LED dark at three successive frame ends and see two more frames: it was executed.
+
+        The scope's controller may swallow a packet after a truncated one. This is what is done
+        on stop, so it does not heed the stop event; the wait is bounded instead.
+        """
+        heed_stop, self._heed_stop = self._heed_stop, False
+        periods = (_DARK_REPEATS + _DARK_FRAMES + 2) / self._values['frame_rate']
+        deadline = time.monotonic() + min(_DARK_PATIENCE, _FREEZE + periods)
+        try:
+            # Frames that wait in the ring ended before this, and prove nothing.
+            while self.waiting() and self._throw_away() is not None:
+                pass
+            for repeat in range(_DARK_REPEATS):
+                for light in self.device_type.lights:
+                    self._send(light.packets(light.darkest))
+                    if repeat == 0:
+                        self.on_control(ControlEvent(
+                            light.name, light.darkest, light.raw(light.darkest)[0], reason,
+                            time.monotonic_ns()))
+                last = repeat == _DARK_REPEATS - 1
+                frames = _DARK_FRAMES if last else 1
+                if not self._await_frames(frames, deadline - time.monotonic()):
+                    raise DeviceLost('no more frames, so the scope did not execute LED dark')
+        finally:
+            self._heed_stop = heed_stop
+        self._lit = self.may_be_lit = False
+
+    # Waiting
+
+    def _await_frames(self, frames: int, patience: float | None = None) -> bool:
+        """
+        Throw so many frames away; return False if that takes longer than patience [s].
+
+        Without a patience the device counts as lost when it freezes.
+        """
+        deadline = time.monotonic() + (math.inf if patience is None else patience)
+        while frames > 0:
+            if self._throw_away(freeze=patience is None) is not None:
+                frames -= 1
+            elif time.monotonic() >= deadline:
+                return False
+        return True
+
+    def _await_time(self, seconds: float, *, frames: int = 0) -> None:
+        """Throw frames away for that long, and at least so many."""
+        until = time.monotonic() + seconds
+        while frames > 0 or time.monotonic() < until:
+            if self._throw_away() is not None:
+                frames -= 1
+
+    def _throw_away(self, *, freeze: bool = True) -> Sample | None:
+        if self._heed_stop and self._stop.is_set():
+            raise Interrupted('stopped while the scope was being set up')
+        sample = self._dequeue(_SLICE)
+        if sample is not None:
+            self.on_thrown(sample)
+        elif freeze:
+            self._check_freeze()
+        return sample
+
+    def _freeze_limit(self) -> float:
+        return max(_FREEZE, _FREEZE_PERIODS / self._values['frame_rate'])
+
+    def _frames_flow(self) -> bool:
+        return time.monotonic() - self._last_frame < self._freeze_limit()
+
+    def _check_freeze(self) -> None:
+        if not self._frames_flow():
+            raise DeviceLost(
+                f'no frame for {time.monotonic() - self._last_frame:.1f} s: the DAQ box or the '
+                'scope is frozen or unplugged')
+
+    # Frames
+
+    def _firmware_or_lost(self) -> Firmware:
+        if self._firmware is None:
+            raise DeviceLost('the DAQ box is not connected')
+        return self._firmware
+
+    def _dequeue(self, timeout: float) -> Sample | None:
+        firmware, transport = self._firmware_or_lost(), self._transport
+        assert transport is not None
+        buffer = transport.dequeue(timeout)
+        if buffer is None:
+            return None
+        receive_ns = time.monotonic_ns()
+        self._last_frame = receive_ns * 1e-9
+        self._in_queue = 0
+        try:
+            return self._sample(buffer, firmware, receive_ns)
+        finally:
+            transport.requeue(buffer)
+
+    def _sample(self, buffer: Buffer, firmware: Firmware, receive_ns: int) -> Sample:
+        sample = Sample(
+            image=self._grey, stamp_ns=buffer.stamp_ns, stamp_source=StampSource.BUFFER,
+            receive_ns=receive_ns, sequence=buffer.sequence, damaged=buffer.damaged)
+        if buffer.damaged:
+            return sample
+        telemetry = firmware.telemetry(buffer.data)
+        height, width = self._grey.shape
+        # Of YUYV every even byte is Y, the sensor's own value.
+        cv2.extractChannel(buffer.data.reshape(height, width, 2), 0, self._grey)
+        sample.quaternion = telemetry.quaternion
+        sample.device_count = telemetry.device_count
+        sample.device_count_bits = telemetry.device_count_bits
+        sample.device_time_ms = telemetry.device_time_ms
+        sample.digital_inputs = telemetry.digital_inputs
+        return sample

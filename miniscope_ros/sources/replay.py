@@ -1,0 +1,250 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""A recording as a source: its frames come at their recorded times."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from dataclasses import replace
+import logging
+from threading import Condition, Event, Thread
+import time
+from typing import Literal
+
+from miniscope_ros.daq.catalogue import Control
+from miniscope_ros.errors import ConfigurationError, DeviceError, EndOfData, Interrupted
+from miniscope_ros.recordings.formats import open_recording
+from miniscope_ros.recordings.recording import RecordedFrame, Recording
+from miniscope_ros.sources.sample import ControlEvent, Reason, Sample, SourceInfo, StampSource
+
+Stamps = Literal['now', 'original']
+
+_log = logging.getLogger(__name__)
+
+_AHEAD = 8  # frames that are decoded before they are due
+_SLICE = 0.05  # [s] between looks at the stop event while a frame is being decoded
+
+
+class ReplaySource:
+    """
+    Plays a recording; see Source.
+
+    Stamps are on the recorded timeline, shifted so that the first frame comes one median interval
+    after zero; when looping, the first frame of a turn comes one after the last of the turn
+    before. Every activation plays from the beginning.
+    """
+
+    live = False
+    steady = True
+    may_be_lit = False
+    controls: Mapping[str, Control] = {}
+
+    def __init__(self, path: str, *, rate: float, loop: bool, stamps: Stamps,
+                 stop: Event) -> None:
+        """
+        Name the recording and how to play it; opens nothing.
+
+        rate is the factor by which it is played faster than it was recorded; stamps says whether
+        the ROS time of a frame is that of playing (now) or of recording (original).
+        """
+        self.on_control: Callable[[ControlEvent], None] = lambda event: None
+        self.on_thrown: Callable[[Sample], None] = lambda sample: None
+        self._path = path
+        self._rate = rate
+        self._loop = loop
+        self._stamps = stamps
+        self._stop = stop
+        self._recording: Recording | None = None
+        self._decoder: _Decoder | None = None
+        self._first_ns = 0  # recorded time of the first frame
+        self._start_ns: int | None = None  # CLOCK_MONOTONIC when the first frame was due
+        self._start_ros_ns = 0  # ROS time then
+
+    def open(self, reason: Reason) -> SourceInfo:
+        """Open the recording; DeviceError if it cannot be played in the way asked for."""
+        self.close()
+        recording = open_recording(self._path)
+        if self._stamps == 'original' and recording.start_epoch_ns is None:
+            raise DeviceError(f'{recording.path} does not tell when it was recorded, so there are '
+                              'no original stamps: set replay.stamps to now')
+        self._recording = recording
+        return SourceInfo(
+            width=recording.width, height=recording.height, encoding=recording.encoding,
+            device_type=recording.device_type, has_orientation=recording.has_orientation,
+            frame_rate=recording.frame_rate, period_ns=recording.interval_ns,
+            card=f'{recording.format_name} recording', path=recording.path, transport='replay',
+            warnings=tuple(recording.warnings))
+
+    def activate(self, reason: Reason) -> None:
+        """Begin to decode; time runs from the first read on."""
+        if self._recording is None:
+            raise DeviceError(f'{self._path} is not open')
+        self.deactivate()
+        self._decoder = _Decoder(self._turns(self._recording))
+
+    def read(self, timeout: float) -> Sample | None:
+        """Return the next frame once it is due; None after timeout [s]; EndOfData."""
+        deadline = time.monotonic() + timeout
+        recording, decoder = self._recording, self._decoder
+        if recording is None or decoder is None:
+            self._sleep(timeout)
+            return None
+        while (frame := decoder.head(min(_SLICE, timeout))) is None:
+            self._sleep(0)
+            if time.monotonic() >= deadline:
+                return None
+        if self._start_ns is None:
+            self._first_ns = frame.time_ns
+            self._start_ns, self._start_ros_ns = time.monotonic_ns(), time.time_ns()
+        wait = self._until_due(frame)
+        self._sleep(min(wait, deadline - time.monotonic()))
+        if self._until_due(frame) > 0:
+            return None
+        decoder.take()
+        return Sample(
+            image=frame.image,
+            stamp_ns=frame.time_ns - self._first_ns + recording.interval_ns,
+            stamp_source=StampSource.RECORDED,
+            receive_ns=time.monotonic_ns(),
+            device_count=frame.device_count,
+            device_count_bits=recording.device_count_bits,
+            orientation=frame.orientation)
+
+    def waiting(self) -> bool:
+        """Return whether the next frame is due already."""
+        frame = self._decoder.ready if self._decoder else None
+        return frame is not None and (self._start_ns is None or self._until_due(frame) <= 0)
+
+    def deactivate(self) -> None:
+        """Stop playing."""
+        if self._decoder is not None:
+            self._decoder.close()
+        self._decoder = None
+        self._start_ns = None
+
+    def close(self) -> None:
+        """Stop playing and forget the recording."""
+        self.deactivate()
+        self._recording = None
+
+    def make_dark(self) -> None:
+        """Do nothing: a recording has no light."""
+
+    def revive(self) -> None:
+        """Do nothing: a recording has no sensor to set up."""
+
+    def set_sync(self, on: bool) -> None:
+        """Do nothing: a recording has no sync output."""
+
+    def hard_reset(self) -> None:
+        """Refuse: DeviceError."""
+        raise DeviceError('source replay is no device that could be reset')
+
+    def set_value(self, name: str, value: float) -> None:
+        """Refuse: ConfigurationError."""
+        raise ConfigurationError(f'source replay has no {name}: it is as it was recorded')
+
+    def ros_time_ns(self, sample: Sample) -> int | None:
+        """Return when the frame is played or was recorded, as stamps says."""
+        assert self._recording is not None
+        since_first_ns = sample.stamp_ns - self._recording.interval_ns
+        if self._stamps == 'now':
+            return self._start_ros_ns + round(since_first_ns / self._rate)
+        start_epoch_ns = self._recording.start_epoch_ns
+        assert start_epoch_ns is not None  # open refuses such a recording
+        return start_epoch_ns + self._first_ns + since_first_ns
+
+    def _sleep(self, seconds: float) -> None:
+        if self._stop.is_set() or seconds > 0 and self._stop.wait(seconds):
+            raise Interrupted(f'playing {self._path} was given up')
+
+    def _until_due(self, frame: RecordedFrame) -> float:
+        """Return the time until a frame is due [s]."""
+        assert self._start_ns is not None
+        due_ns = self._start_ns + (frame.time_ns - self._first_ns) / self._rate
+        return (due_ns - time.monotonic_ns()) / 1e9
+
+    def _turns(self, recording: Recording) -> Generator[RecordedFrame, None, None]:
+        """Yield the recording once or again and again, times and counters rising throughout."""
+        offset_ns = offset_count = 0
+        while True:
+            told = len(recording.warnings)
+            first = last = None
+            with closing(recording.frames()) as frames:
+                for last in frames:
+                    first = first or last
+                    count = last.device_count
+                    if count is not None:
+                        count = (count + offset_count) % (1 << recording.device_count_bits)
+                    yield replace(last, time_ns=last.time_ns + offset_ns, device_count=count)
+            for warning in recording.warnings[told:]:
+                _log.warning(warning)
+            if not self._loop or first is None or last is None:
+                return
+            offset_ns += last.time_ns - first.time_ns + recording.interval_ns
+            offset_count += (last.device_count or 0) - (first.device_count or 0) + 1
+
+
+class _Decoder:
+    """Decodes a few frames ahead in a thread, so that decoding does not make frames late."""
+
+    def __init__(self, frames: Generator[RecordedFrame, None, None]) -> None:
+        self._source = frames
+        self._frames: deque[RecordedFrame] = deque()
+        self._end: Exception | None = None
+        self._closing = False
+        self._changed = Condition()
+        self._thread = Thread(target=self._run, name='replay-decoder', daemon=True)
+        self._thread.start()
+
+    @property
+    def ready(self) -> RecordedFrame | None:
+        """The next frame; None while it is being decoded and after the last."""
+        with self._changed:
+            return self._frames[0] if self._frames else None
+
+    def head(self, timeout: float) -> RecordedFrame | None:
+        """Return the next frame and keep it; None after timeout [s]; what ended the decoding."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._frames or self._end, timeout)
+            if self._frames:
+                return self._frames[0]
+            if self._end is not None:
+                raise self._end
+            return None
+
+    def take(self) -> None:
+        """Remove the frame that head() returns."""
+        with self._changed:
+            self._frames.popleft()
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        end: Exception = EndOfData('the recording has been played to its end')
+        try:
+            with closing(self._source):
+                for frame in self._source:
+                    if not self._put(frame):
+                        return
+        except Exception as error:  # raised again in the thread that reads
+            end = error
+        with self._changed:
+            self._end = end
+            self._changed.notify_all()
+
+    def _put(self, frame: RecordedFrame) -> bool:
+        """Wait for room and add a frame; False if the decoder is being closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or len(self._frames) < _AHEAD)
+            self._frames.append(frame)
+            self._changed.notify_all()
+            return not self._closing

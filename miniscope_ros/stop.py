@@ -1,0 +1,43 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+SIGINT, SIGTERM and SIGHUP as an event. Imports nothing slow, so that it can come first.
+
+rclpy's own handlers invalidate its context before our code runs: nothing could be published any
+more, no last message and no clean stop.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from threading import Event
+from types import FrameType
+
+
+class Stop:
+    """The wish that the program ends."""
+
+    def __init__(self) -> None:
+        self.event = Event()
+        # The main thread waits on a pipe: an event that it waits on could not be set safely by a
+        # handler, which runs in that same thread.
+        self._read, self._write = os.pipe()
+
+    def install(self) -> None:
+        """Handle the signals; call it in the main thread."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.request()
+
+    def request(self) -> None:
+        """Ask for the end, in any thread."""
+        if not self.event.is_set():
+            self.event.set()
+            os.write(self._write, b'.')
+
+    def wait(self) -> None:
+        """Return when the end was asked for; for the main thread."""
+        os.read(self._read, 1)
