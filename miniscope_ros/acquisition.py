@@ -15,8 +15,7 @@ import time
 from typing import Protocol, TypeVar
 
 from miniscope_ros.clock import ClockState, RosTime, StampMender
-from miniscope_ros.errors import (
-    DeviceAbsent, DeviceError, DeviceLost, EndOfData, Interrupted, MiniscopeError)
+from miniscope_ros.errors import DeviceAbsent, DeviceError, EndOfData, Interrupted, MiniscopeError
 from miniscope_ros.loss import FrameLoss, LossAccount, LossTotals, Period
 from miniscope_ros.orientation import Health, OrientationJudge, Verdict
 from miniscope_ros.sources.sample import ControlEvent, Reason, Sample, Source, SourceInfo
@@ -256,7 +255,7 @@ class Acquisition:
         while self._running.is_set():
             try:
                 self._step()
-            except DeviceLost as error:
+            except DeviceError as error:
                 self._lose(error)
             except EndOfData:
                 self._end()
@@ -327,7 +326,7 @@ class Acquisition:
             self._light_up(Reason.START)
         except BaseException as error:
             self._unsettled.clear()
-            if isinstance(error, DeviceLost):
+            if isinstance(error, DeviceError):
                 self._lose(error)
             else:
                 self._go_dark()
@@ -367,7 +366,7 @@ class Acquisition:
                 self._drain()
                 if self.sync_output:
                     self._source.set_sync(False)
-        except (DeviceLost, EndOfData) as error:
+        except (DeviceError, EndOfData) as error:
             _log.info('while the last frames were taken: %s', error)
         finally:
             self._leave()

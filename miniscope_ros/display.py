@@ -53,7 +53,7 @@ class DisplaySettings:
 
     @property
     def encoding(self) -> Literal['mono8', 'bgr8']:
-        """The display's encoding while the source is mono8; of a bgr8 source it is bgr8."""
+        """Return the display's encoding for a mono8 source; for a bgr8 source it is bgr8."""
         return 'mono8' if self.color_map == 'none' and not self.highlight_saturation else 'bgr8'
 
 
@@ -104,7 +104,7 @@ def color_table(color_map: ColorMap) -> NDArray[np.uint8]:
     """Return the BGR colours of 256 grey levels, (256, 3)."""
     levels = np.arange(256, dtype=np.uint8)
     if color_map == 'inferno':
-        return np.asarray(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[:, 0], np.uint8)
+        return np.asarray(cv2.applyColorMap(levels[:, None], cv2.COLORMAP_INFERNO)[:, 0], np.uint8)
     lit = {'none': (1, 1, 1), 'green': (0, 1, 0), 'red': (0, 0, 1)}[color_map]
     return np.outer(levels, np.array(lit, np.uint8))
 
@@ -180,7 +180,7 @@ class Display:
 
     @property
     def encoding(self) -> Literal['mono8', 'bgr8']:
-        """The encoding of the next picture."""
+        """Return the encoding of the next picture."""
         return 'bgr8' if self._color else self.settings.encoding
 
     def reset_background(self) -> None:

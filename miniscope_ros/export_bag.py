@@ -45,8 +45,8 @@ class Writer(Protocol):
         """Complete the output."""
         ...
 
-    def abort(self) -> None:
-        """Close all files, complete or not."""
+    def discard(self) -> None:
+        """Close and delete what has been written."""
         ...
 
 
@@ -111,7 +111,8 @@ def _export(options: argparse.Namespace) -> int:
         raise DeviceError(f'{options.bag} holds no image of a scope; nothing was exported')
     with _new_folder(options.out, options.force) as folder:
         _write(bag, wanted, folder, make_writers)
-        names = [acquisition.name for acquisition in wanted if (folder / acquisition.name).exists()]
+        names = [acquisition.name for acquisition in wanted
+                 if (folder / acquisition.name).is_dir()]
         if names:
             from miniscope_ros.recordings.miniscope_daq_writer import write_session
             write_session(folder, names, _recording_start(wanted), options.animal)
@@ -159,39 +160,44 @@ def _read(path: Path) -> tuple[Bag, list[Acquisition]]:
 
 def _write(bag: Bag, acquisitions: list[Acquisition], folder: Path,
            factories: list[Callable[[Path, list[Acquisition], int], Writer]]) -> None:
+    """Write what the formats can hold; the rest becomes problems of the acquisitions."""
     from miniscope_ros.recordings.bag_contents import images
 
     open_writers: dict[str, list[Writer]] = {}
-    written = dict.fromkeys((acquisition.name for acquisition in acquisitions), 0)
-    number_of = {acquisition.name: number for number, acquisition in enumerate(acquisitions)}
+    read = dict.fromkeys((acquisition.name for acquisition in acquisitions), 0)
+    numbers = {acquisition.name: number for number, acquisition in enumerate(acquisitions)}
     total = sum(len(acquisition.images) for acquisition in acquisitions)
     try:
-        with _progress('exporting', total, 'frames') as progress:
+        with _progress('exporting', total, ' frames') as progress:
             for done, (acquisition, row, pixels) in enumerate(images(bag, acquisitions), 1):
-                if acquisition.name not in open_writers:
-                    open_writers[acquisition.name] = [
-                        make(folder, acquisitions, number_of[acquisition.name])
-                        for make in factories]
+                name = acquisition.name
+                if name not in open_writers:
+                    open_writers[name] = [make(folder, acquisitions, numbers[name])
+                                          for make in factories]
                 _, time_ms, count = acquisition.images[row].item()
-                for writer in list(open_writers[acquisition.name]):
+                for writer in list(open_writers[name]):
                     try:
                         writer.add(pixels, time_ms, count)
                     except ConfigurationError as error:
-                        acquisition.problems.append(str(error))
-                        open_writers[acquisition.name].remove(writer)
-                        writer.abort()
-                written[acquisition.name] += 1
+                        acquisition.problems.append(f'not exported: {error}')
+                        writer.discard()
+                        open_writers[name].remove(writer)
+                read[name] += 1
                 progress(done)
         for writers in open_writers.values():
-            while writers:
-                writers.pop().finish()
-    finally:
+            for writer in writers:
+                writer.finish()
+    except BaseException:
         for writers in open_writers.values():
             for writer in writers:
-                writer.abort()
+                writer.discard()
+        raise
     for acquisition in acquisitions:
-        if missing := len(acquisition.images) - written[acquisition.name]:
+        if missing := len(acquisition.images) - read[acquisition.name]:
             acquisition.problems.append(f'{missing} images could not be read')
+    if not any(folder.iterdir()):
+        _tell_problems(bag, acquisitions)
+        raise DeviceError('nothing was exported')
 
 
 @contextmanager
@@ -205,24 +211,36 @@ def _new_folder(out: Path, force: bool) -> Iterator[Path]:
         if bag is not None:
             raise ConfigurationError(f'{out} holds a recording ({bag}), which --force would '
                                      'delete; choose another name')
-    out = out.absolute()
+    out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f'.{out.name}.partial-{os.getpid()}')
     partial.mkdir()
     try:
         yield partial
-        if replaced:
-            old = out.with_name(f'.{out.name}.replaced-{os.getpid()}')
-            out.rename(old)
-            partial.rename(out)
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
-        else:
-            partial.rename(out)
+        with _undisturbed():
+            if replaced:
+                old = out.with_name(f'.{out.name}.replaced-{os.getpid()}')
+                out.rename(old)
+                partial.rename(out)
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+            else:
+                partial.rename(out)
     except BaseException:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C does not stop the cleaning
-        shutil.rmtree(partial, ignore_errors=True)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with _undisturbed():
+            shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let no Ctrl-C stop what leaves a mess if stopped half-way."""
+    before = {number: signal.signal(number, signal.SIG_IGN)
+              for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _report(acquisitions: list[Acquisition], text_file: Path | None, picture: Path) -> None:

@@ -12,7 +12,11 @@ from typing import Any
 
 from miniscope_ros.errors import ConfigurationError
 from rcl_interfaces.msg import (
-    FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult)
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
 from rclpy.lifecycle import LifecycleNode
 from rclpy.parameter import Parameter
 
@@ -69,10 +73,9 @@ class Spec:
             value = float(value)
         elif kind is str and type(value) is int:
             value = str(value)  # a command line turns the device 0 into a number
-        elif kind is list and isinstance(value, Sequence) and not isinstance(value, str):
+        elif kind is list and not isinstance(value, str) and isinstance(value, Sequence):
             value = list(value)
-        if type(value) is not kind or (kind is list and not all(
-                isinstance(item, str) for item in value)):
+        if type(value) is not kind or (kind is list and not _all_texts(value)):
             raise ValueError(f'{self.name} cannot be {value!r}: it is {_TYPE_NAMES[kind]}')
         if not self._fits(value):
             raise ValueError(f'{self.name} cannot be {_show(value)}: it is {self.allowed}')
@@ -209,6 +212,10 @@ class Parameters:
 def refusal(problems: Iterable[str]) -> SetParametersResult:
     """Return the answer that refuses for these reasons, all in one message."""
     return SetParametersResult(successful=False, reason='; '.join(problems))
+
+
+def _all_texts(values: Any) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _show(value: Any) -> str:

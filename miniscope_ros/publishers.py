@@ -11,8 +11,15 @@ from typing import Any, Protocol
 from builtin_interfaces.msg import Time
 import cv2
 from miniscope_msgs.msg import (
-    ControlChange, Controls, DigitalInputs, FrameInfo, FrameMetadata, OrientationRow,
-    SignalMetadata, TableMetadata)
+    ControlChange,
+    Controls,
+    DigitalInputs,
+    FrameInfo,
+    FrameMetadata,
+    OrientationRow,
+    SignalMetadata,
+    TableMetadata,
+)
 from miniscope_ros.acquisition import Change, Frame
 from miniscope_ros.display import Display, picture_statistics, PictureStatistics
 from miniscope_ros.indicators import FrameState

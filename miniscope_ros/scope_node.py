@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 import logging
 from threading import Event
 import time
@@ -21,8 +22,15 @@ from miniscope_ros.orientation import OrientationJudge
 from miniscope_ros.parameters import Parameters, refusal
 from miniscope_ros.publishers import Publishers, TransformSender
 from miniscope_ros.scope_parameters import (
-    CAMERA_SPECS, common_specs, control_specs, DEVICE_CATALOG, device_type_spec, REPLAY_SPECS,
-    RULES, SOURCE)
+    CAMERA_SPECS,
+    common_specs,
+    control_specs,
+    DEVICE_CATALOG,
+    device_type_spec,
+    REPLAY_SPECS,
+    RULES,
+    SOURCE,
+)
 from miniscope_ros.sources.registry import make_source
 from miniscope_ros.sources.sample import Source
 from rcl_interfaces.msg import SetParametersResult
@@ -37,7 +45,7 @@ _ACKNOWLEDGE = 1.0
 _LIVE = ('daq', 'camera')
 
 
-class ScopeNode(LifecycleNode):
+class ScopeNode(LifecycleNode):  # type: ignore[misc]
     """The scope node; see the README for its topics, parameters and services."""
 
     def __init__(self, stop: Event) -> None:
@@ -246,24 +254,22 @@ class ScopeNode(LifecycleNode):
     def _answer_invalid_requests(self) -> None:
         """Answer an invalid transition with failure; rclpy raises it out of spin, unanswered."""
         for service in self.services:
-            if service.srv_type is not ChangeState:
-                continue
-            change_state = service.callback
+            if service.srv_type is ChangeState:
+                service.callback = partial(self._change_state, service.callback)
 
-            def answer(
-                request: ChangeState.Request, response: ChangeState.Response,
-            ) -> ChangeState.Response:
-                before = self._stage()
-                try:
-                    return change_state(request, response)
-                except Exception as error:
-                    _log.warning('transition %s refused in state %s: %s',
-                                 request.transition.label or request.transition.id, before,
-                                 ' '.join(str(error).split()))
-                    response.success = False
-                    return response
-
-            service.callback = answer
+    def _change_state(
+        self, change: Callable[[ChangeState.Request, ChangeState.Response], ChangeState.Response],
+        request: ChangeState.Request, response: ChangeState.Response,
+    ) -> ChangeState.Response:
+        before = self._stage()
+        try:
+            return change(request, response)
+        except Exception as error:
+            wanted = request.transition.label or request.transition.id
+            _log.warning('transition %s refused in state %s: %s', wanted, before,
+                         ' '.join(str(error).split()))
+            response.success = False
+            return response
 
     # Parameters
 

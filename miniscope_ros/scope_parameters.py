@@ -22,7 +22,7 @@ SOURCE = Spec(
     'other camera that OpenCV opens), simulated (a Miniscope that needs no hardware), replay (a '
     'recording)', When.FIXED, choices=SOURCES)
 DEVICE_CATALOG = Spec(
-    'device_catalog', '', 'file with more device types; its format is that of the package\'s own '
+    'device_catalog', '', "file with more device types; its format is that of the package's own "
     'device_types.yaml', When.FIXED)
 
 _TEXTS = {

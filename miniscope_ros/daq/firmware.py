@@ -7,24 +7,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+import logging
 import math
 import time
 from typing import Protocol
 import uuid
 
+from miniscope_ros.daq.packets import decode_words, encode, RawQuaternion
+from miniscope_ros.errors import DeviceError, DeviceLost
+from miniscope_ros.transports import controls
+from miniscope_ros.transports.transport import Transport
 import numpy as np
 from numpy.typing import NDArray
 
-from miniscope_ros.daq.packets import decode_words, encode, RawQuaternion
-from miniscope_ros.errors import DeviceError
-from miniscope_ros.transports import controls
-from miniscope_ros.transports.transport import Transport
+_log = logging.getLogger(__name__)
 
 OPEN_EPHYS_UNIT = uuid.UUID('b33905c0-5500-4fee-9058-2c3efd330bb9').bytes_le
 
 _WRITE_GAP = 128e-6
 _FULL_RANGE = 65535
 _STUCK_READS = 30
+_TRIES = 3
 
 
 @dataclass(slots=True)
@@ -82,6 +85,18 @@ class _Pacer:
         self._next = time.monotonic() + _WRITE_GAP
 
 
+def _persist(send: Callable[[], None]) -> None:
+    """Send a whole packet again when the bus refused a word: its first word begins it anew."""
+    for remaining in reversed(range(_TRIES)):
+        try:
+            return send()
+        except DeviceLost:
+            raise
+        except DeviceError:
+            if not remaining:
+                raise
+
+
 class UclaFirmware:
     """Commands as three control writes, state as control reads."""
 
@@ -105,6 +120,7 @@ class UclaFirmware:
         self._count = -1
         self._unchanged = 0
         self._last_gamma = 0
+        self._refused = False  # reading failed once, and that was said
         self._inputs: bool | None = None  # whether GAMMA tells the trigger's level; None: untried
 
     def _version(self) -> int | None:
@@ -122,7 +138,9 @@ class UclaFirmware:
 
     def send(self, packet: bytes) -> None:
         """Queue a packet; see Firmware."""
-        contrast, gamma, sharpness = encode(packet)
+        _persist(partial(self._send, *encode(packet)))
+
+    def _send(self, contrast: int, gamma: int, sharpness: int) -> None:
         for control, word in ((controls.CONTRAST, contrast), (controls.GAMMA, gamma),
                               (controls.SHARPNESS, sharpness)):
             self._pacer.write(partial(self._transport.write_control, control, word))
@@ -144,7 +162,15 @@ class UclaFirmware:
             wanted.append(controls.GAMMA)
         if not wanted:
             return Telemetry()
-        values = iter(self._transport.read_controls(wanted))
+        try:
+            values = iter(self._transport.read_controls(wanted))
+        except DeviceLost:
+            raise
+        except DeviceError as error:
+            if not self._refused:
+                _log.warning('a frame came without orientation or counter: %s', error)
+            self._refused = True
+            return Telemetry()
         result = Telemetry(device_count_bits=16)
         if self._orientation:
             result.quaternion = decode_words(next(values), next(values))
@@ -189,7 +215,7 @@ class OpenEphysFirmware:
         words = encode(packet)
         body = b''.join(word.to_bytes(2, 'little') for word in words)
         data = (bytes([1]) + body).ljust(25, b'\0')
-        self._write(self._PACKETS, data)
+        _persist(partial(self._write, self._PACKETS, data))
 
     def set_sync(self, on: bool) -> None:
         """Switch the TTL output; see Firmware."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 import logging
 import math
 from threading import Event, Lock
@@ -16,9 +16,13 @@ from miniscope_ros.daq.control import Control, LIGHTS
 from miniscope_ros.daq.firmware import Firmware, recognise
 from miniscope_ros.daq.packets import HARD_RESET, serdes
 from miniscope_ros.errors import (
-    ConfigurationError, DeviceError, DeviceLost, Interrupted, MiniscopeError)
-from miniscope_ros.sources.sample import (
-    ControlEvent, Reason, Sample, SourceInfo, StampSource)
+    ConfigurationError,
+    DeviceError,
+    DeviceLost,
+    Interrupted,
+    MiniscopeError,
+)
+from miniscope_ros.sources.sample import ControlEvent, Reason, Sample, SourceInfo, StampSource
 from miniscope_ros.transports.transport import Buffer, Transport
 import numpy as np
 
@@ -56,7 +60,7 @@ class MiniscopeSource:
         find: FindTransport,
         stop: Event,
         *,
-        values: dict[str, float],
+        values: Mapping[str, float],
         max_led: float = math.inf,
         kind: str = 'v4l2',
     ) -> None:

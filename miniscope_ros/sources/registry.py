@@ -1,6 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The kinds of source by name. Each imports what it needs when it is used."""
+"""The kinds of source by name; what few need is imported when it is used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import Any
 
 from miniscope_ros.daq.catalogue import DeviceType
 from miniscope_ros.errors import ConfigurationError, DeviceAbsent
+from miniscope_ros.sources.miniscope import MiniscopeSource
 from miniscope_ros.sources.sample import Source
+from miniscope_ros.transports import discovery
+from miniscope_ros.transports.v4l2 import V4l2Transport
 
 _SIMULATION = {'seed': 1.0, 'loss_on_the_way': 5e-5, 'loss_at_the_source': 5e-5}
 
@@ -23,25 +26,28 @@ def make_source(
     return SOURCES[values['source']](values, device_type, stop)
 
 
-def _daq(values: Mapping[str, Any], device_type: DeviceType | None, stop: Event) -> Source:
-    from miniscope_ros.sources.miniscope import MiniscopeSource
-    from miniscope_ros.transports import discovery
-    from miniscope_ros.transports.v4l2 import V4l2Transport
-
+def make_daq(
+    device: str, device_type: DeviceType, stop: Event, controls: Mapping[str, float],
+    max_led: float = math.inf,
+) -> MiniscopeSource:
+    """Return the scope on a DAQ box; controls are the values to send, by name."""
     def find(port: str) -> V4l2Transport:
-        found = discovery.find_port(port) if port else discovery.find(values['device'])
+        found = discovery.find_port(port) if port else discovery.find(device)
         if found is None:
             raise DeviceAbsent(f'no DAQ box at USB port {port}: plug it in there again')
         return V4l2Transport(found.path, found.usb_port)
 
+    return MiniscopeSource(device_type, find, stop, values=controls, max_led=max_led)
+
+
+def _daq(values: Mapping[str, Any], device_type: DeviceType | None, stop: Event) -> Source:
     assert device_type is not None
-    return MiniscopeSource(
-        device_type, find, stop, values=_controls(values, device_type),
-        max_led=values.get('max_led', math.inf))
+    return make_daq(
+        values['device'], device_type, stop, _controls(values, device_type),
+        values.get('max_led', math.inf))
 
 
 def _simulated(values: Mapping[str, Any], device_type: DeviceType | None, stop: Event) -> Source:
-    from miniscope_ros.sources.miniscope import MiniscopeSource
     from miniscope_ros.transports.simulated import SimulatedTransport
 
     assert device_type is not None

@@ -201,7 +201,7 @@ class _Decoder:
 
     @property
     def ready(self) -> RecordedFrame | None:
-        """The next frame; None while it is being decoded and after the last."""
+        """Return the next frame; None while it is being decoded and after the last."""
         with self._changed:
             return self._frames[0] if self._frames else None
 

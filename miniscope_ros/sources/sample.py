@@ -11,11 +11,11 @@ import math
 from threading import Event
 from typing import Protocol
 
+from miniscope_ros.daq.control import Control
+from miniscope_ros.daq.packets import RawQuaternion
 import numpy as np
 from numpy.typing import NDArray
 
-from miniscope_ros.daq.control import Control
-from miniscope_ros.daq.packets import RawQuaternion
 
 class StampSource(IntEnum):
     """Where a stamp comes from; the numbers are those of FrameInfo.msg."""
@@ -100,7 +100,7 @@ class Source(Protocol):
     on_thrown: Callable[[Sample], None]  # called for every frame that open and activate discard
 
     def open(self, reason: Reason) -> SourceInfo:
-        """Open, start the stream, set the device up in the dark; leave nothing open on an error."""
+        """Open, start the stream, set up in the dark; leave nothing open on an error."""
         ...
 
     def activate(self, reason: Reason) -> None:

@@ -1,0 +1,121 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Stamps: the offset of an acquisition, and what is done with stamps that cannot be."""
+from hypothesis import given
+from hypothesis import strategies as st
+from miniscope_ros.clock import RosTime, RunningMedian, StampMender
+from miniscope_ros.sources.sample import Sample, StampSource
+import numpy as np
+
+HOUR = 3600 * 10**9
+MS = 1_000_000
+PERIOD = 33 * MS
+IMAGE = np.zeros((1, 1), np.uint8)
+
+
+class Clocks:
+    """A system clock that can be set, over a monotonic one that only runs."""
+
+    def __init__(self) -> None:
+        self.monotonic = 5 * 10**9
+        self.offset = 1_700_000_000 * 10**9
+
+    def monotonic_ns(self) -> int:
+        self.monotonic += 100  # reading takes time
+        return self.monotonic
+
+    def system_ns(self) -> int:
+        return self.monotonic_ns() + self.offset
+
+
+def sample(stamp_ns: int, receive_ns: int, sequence: int | None = None,
+           source: StampSource = StampSource.BUFFER) -> Sample:
+    return Sample(IMAGE, stamp_ns, source, receive_ns, sequence)
+
+
+@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=60), st.integers(1, 20))
+def test_running_median_is_the_median_of_the_last_values(
+        values: list[float], length: int) -> None:
+    median = RunningMedian(length)
+    for value in values:
+        median.add(value)
+    last = sorted(values[-length:])
+    assert len(median) == len(last)
+    assert median.value in (last[(len(last) - 1) // 2], last[len(last) // 2])
+
+
+def test_a_set_system_clock_changes_no_stamp_until_the_next_acquisition() -> None:
+    clocks = Clocks()
+    ros = RosTime(clocks.system_ns, clocks.monotonic_ns)
+    ros.start()
+    before = ros.at(clocks.monotonic)
+    assert abs(before - clocks.system_ns()) < 10_000
+    for step in (HOUR, -2 * HOUR):
+        clocks.offset += step
+        noticed = ros.check()
+        assert abs(noticed - step) < 10_000
+        assert ros.check() == 0
+        after = ros.at(clocks.monotonic)
+        assert 0 < after - before < MS
+    assert ros.state.steps == 2
+    assert abs(ros.state.drift_ns + HOUR) < 10_000
+    ros.start()
+    assert abs(ros.at(clocks.monotonic) - clocks.system_ns()) < 10_000
+    assert ros.state.drift_ns == 0
+
+
+def test_a_slewed_clock_is_no_step() -> None:
+    clocks = Clocks()
+    ros = RosTime(clocks.system_ns, clocks.monotonic_ns)
+    for _ in range(100):
+        clocks.offset += 500_000
+        assert ros.check() == 0
+
+
+def test_good_stamps_are_left_alone() -> None:
+    mender = StampMender()
+    for n in range(1, 50):
+        frame = sample(n * PERIOD, n * PERIOD + 22 * MS, n)
+        mender.mend(frame, PERIOD)
+        assert (frame.stamp_ns, frame.stamp_source) == (n * PERIOD, StampSource.BUFFER)
+    assert mender.bad == 0
+
+
+@given(st.lists(st.sampled_from(['good', 'zero', 'back', 'future', 'old']), min_size=3,
+                max_size=60), st.booleans())
+def test_bad_stamps_are_predicted_within_half_a_period(
+        kinds: list[str], with_sequence: bool) -> None:
+    mender = StampMender()
+    bad = {'zero': 0, 'back': 3 * MS, 'future': 10**15, 'old': 1}
+    start = 60 * 10**9
+    previous = 0
+    for n, kind in enumerate(['good'] * 5 + kinds):
+        true = start + n * PERIOD
+        given_ns = bad.get(kind, true)
+        frame = sample(given_ns, true + 22 * MS, n if with_sequence else None)
+        mender.mend(frame, PERIOD)
+        assert abs(frame.stamp_ns - true) < PERIOD / 2
+        assert frame.stamp_ns > previous
+        previous = frame.stamp_ns
+        expected = StampSource.BUFFER if kind == 'good' else StampSource.PREDICTED
+        assert frame.stamp_source is expected
+    assert mender.bad == sum(kind != 'good' for kind in kinds)
+
+
+def test_without_a_single_good_stamp_arrival_serves() -> None:
+    mender = StampMender()
+    for n in range(1, 20):
+        frame = sample(0, n * PERIOD)
+        mender.mend(frame, float('nan'))
+        assert (frame.stamp_ns, frame.stamp_source) == (n * PERIOD, StampSource.PREDICTED)
+
+
+def test_a_transport_without_stamps_gets_the_arrival() -> None:
+    mender = StampMender()
+    first = sample(0, PERIOD, source=StampSource.ARRIVAL)
+    second = sample(0, PERIOD, source=StampSource.ARRIVAL)
+    mender.mend(first, PERIOD)
+    mender.mend(second, PERIOD)
+    assert first.stamp_ns == PERIOD < second.stamp_ns
+    assert second.stamp_source is StampSource.ARRIVAL
+    assert mender.bad == 0
