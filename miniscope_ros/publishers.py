@@ -147,6 +147,7 @@ class Publishers:
         if self.camera_info.width == 0:
             self.camera_info.width, self.camera_info.height = info.width, info.height
         self._apply()
+        self._display_encoding = self._display.encoding
         self._send_metadata()
 
     def close(self) -> None:
@@ -159,7 +160,7 @@ class Publishers:
     def apply(self, values: Mapping[str, Any]) -> None:
         """Take parameter values; they hold from the next frame on."""
         self._values = dict(values)
-        if self._info is not None:
+        if self._display is not None:
             self._apply()
             self._send_metadata()
 
@@ -190,9 +191,8 @@ class Publishers:
         rate = float(self._values.get('frame_rate', info.frame_rate))
         self._send_image_metadata(self._raw_metadata, header, rate, info.encoding)
         limit = self._values['display.max_rate'] or math.inf
-        self._display_encoding = display.encoding
         self._send_image_metadata(
-            self._display_metadata, header, min(rate, limit), display.encoding)
+            self._display_metadata, header, min(rate, limit), self._display_encoding)
         if self._imu_metadata is not None and self._row_metadata is not None:
             self._imu_metadata.publish(SignalMetadata(
                 header=self._header(self._imu_frame_id), time_unit='milliseconds',
@@ -337,16 +337,18 @@ class Publishers:
             display.learn(frame.sample.image, state)
             return
         self._next_display_ns = frame.sample.stamp_ns + int(self._display_period_ns * 0.98)
-        encoding = display.encoding
         picture = display.render(frame.sample.image, state)
+        # Settings may have changed meanwhile; the picture itself tells what it is.
+        encoding = 'mono8' if picture.ndim == 2 else 'bgr8'
         if encoding != self._display_encoding:
+            self._display_encoding = encoding
             self._send_metadata()
         if plain:
             message = self._shown_message
             message.header.stamp = stamp
             message.header.frame_id = self._frame_id
             message.encoding = encoding
-            message.step = message.width * (1 if encoding == 'mono8' else 3)
+            message.step = picture.strides[0]
             fill_image(message, picture)
             self._shown.publish(message)
         if compressed:

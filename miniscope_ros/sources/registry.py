@@ -16,7 +16,7 @@ from miniscope_ros.sources.sample import Source
 from miniscope_ros.transports import discovery
 from miniscope_ros.transports.v4l2 import V4l2Transport
 
-_SIMULATION = {'seed': 1.0, 'loss_on_the_way': 5e-5, 'loss_at_the_source': 5e-5}
+_SIMULATION = {'seed': 1.0, 'loss_on_the_way': 0.0, 'loss_at_the_source': 0.0}
 
 
 def make_source(
