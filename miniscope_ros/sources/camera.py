@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 import contextlib
 import math
 import os
@@ -12,16 +11,15 @@ from threading import Event
 import time
 
 import cv2
-from miniscope_ros.daq.catalogue import Control
 from miniscope_ros.errors import (
-    ConfigurationError,
     DeviceError,
     DeviceLost,
     EndOfData,
     Interrupted,
 )
-from miniscope_ros.sources.sample import ControlEvent, Reason, Sample, SourceInfo, StampSource
-from miniscope_ros.transports import discovery, node, usb
+from miniscope_ros.sources.plain import PlainSource
+from miniscope_ros.sources.sample import Reason, Sample, SourceInfo, StampSource
+from miniscope_ros.transports import device_node, discovery, usb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,10 +28,11 @@ _GREY = (cv2.VideoWriter.fourcc(*'GREY'), cv2.VideoWriter.fourcc(*'Y800'))
 _FORMATS = (cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_CODEC_PIXEL_FORMAT)
 _OPEN_TIMEOUT = 3000  # [ms], of streams from the network
 _READ_TIMEOUT = 1000
+_FIRST_FRAME_TRIES = 3  # of 1 s each: some cameras start slowly
 _OLDEST_STAMP = 5_000_000_000  # [ns] before now; further away it is no stamp of CLOCK_MONOTONIC
 
 
-class CameraSource:
+class CameraSource(PlainSource):
     """
     A camera through OpenCV: a number, a path, a URL, or the path of a video file.
 
@@ -43,12 +42,10 @@ class CameraSource:
 
     live = True
     steady = False
-    controls: Mapping[str, Control] = {}
-    on_control: Callable[[ControlEvent], None]
 
     def __init__(self, stop: Event, device: str, frame_rate: float = math.nan) -> None:
         """Name the camera and the rate to ask for [frames/s], NaN to leave it; opens nothing."""
-        self.on_control = lambda event: None
+        super().__init__()
         self._stop = stop
         self._device = device
         self._frame_rate = frame_rate
@@ -113,12 +110,6 @@ class CameraSource:
             self._capture.release()
             self._capture = None
 
-    def set_value(self, name: str, value: float) -> None:
-        """Note the frame rate to ask for at the next opening; a camera has nothing else."""
-        if name != 'frame_rate':
-            raise ConfigurationError(f'source camera has no {name}, only frame_rate')
-        self._frame_rate = value
-
     def ros_time_ns(self, sample: Sample) -> int | None:
         """Return None: a camera has no clock of its own."""
         return None
@@ -147,12 +138,9 @@ class CameraSource:
     def _begin(self, capture: cv2.VideoCapture, path: str) -> SourceInfo:
         """Ask for the frame rate, take the first frame and see what it is."""
         frame_rate, warnings = self._ask_rate(capture)
-        if any(int(capture.get(format)) in _GREY for format in _FORMATS):
+        if any(int(capture.get(place)) in _GREY for place in _FORMATS):
             capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)  # else OpenCV makes three equal channels
-        if not capture.grab():
-            raise DeviceError(
-                f'camera {path} opens but sends no frame within 1 s: is another program using '
-                'it? Else plug it in again')
+        self._await_first_frame(capture, path)
         self._buffer_stamps = (
             capture.getBackendName() == 'V4L2'
             and 0 < time.monotonic_ns() - _position_ns(capture) < _OLDEST_STAMP)
@@ -174,6 +162,14 @@ class CameraSource:
             has_orientation=False, frame_rate=frame_rate, card=card, location=self._usb_port,
             path=path, transport=f'OpenCV {capture.getBackendName()}', warnings=warnings)
 
+    def _await_first_frame(self, capture: cv2.VideoCapture, path: str) -> None:
+        for _ in range(_FIRST_FRAME_TRIES):
+            if self._stop.is_set():
+                raise Interrupted(f'stopped while opening camera {path}')
+            if capture.grab():
+                return
+        raise DeviceError(f'camera {path} opens but sends no frame: plug it in again')
+
     def _ask_rate(self, capture: cv2.VideoCapture) -> tuple[float, tuple[str, ...]]:
         """Ask for the set rate; return what the camera answers, and a warning if it differs."""
         asked = self._frame_rate
@@ -190,7 +186,7 @@ class CameraSource:
 def _open_capture(path: str) -> cv2.VideoCapture:
     """Open what OpenCV is to read; DeviceError if it cannot."""
     if path.startswith('/dev/video'):
-        os.close(node.open_node(path))  # says why it cannot be opened; OpenCV does not
+        os.close(device_node.open_node(path))  # says why it cannot be opened; OpenCV does not
         capture = cv2.VideoCapture(path, cv2.CAP_V4L2)
     elif '://' in path:
         capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [
@@ -206,5 +202,5 @@ def _open_capture(path: str) -> cv2.VideoCapture:
 
 
 def _position_ns(capture: cv2.VideoCapture) -> int:
-    """Return the frame's position; with V4L2 that is the buffer's stamp."""
-    return round(1e6 * capture.get(cv2.CAP_PROP_POS_MSEC))
+    """Return the frame's position; with V4L2 that is the buffer's stamp, in microseconds."""
+    return 1000 * round(1000 * capture.get(cv2.CAP_PROP_POS_MSEC))

@@ -53,6 +53,7 @@ class MiniscopeSource:
 
     live = True
     steady = True
+    has_sync_output = True
 
     def __init__(
         self,

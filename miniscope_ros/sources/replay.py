@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
 import logging
@@ -13,11 +13,11 @@ from threading import Condition, Event, Thread
 import time
 from typing import Literal
 
-from miniscope_ros.daq.catalogue import Control
-from miniscope_ros.errors import ConfigurationError, DeviceError, EndOfData, Interrupted
+from miniscope_ros.errors import DeviceError, EndOfData, Interrupted
 from miniscope_ros.recordings.formats import open_recording
 from miniscope_ros.recordings.recording import RecordedFrame, Recording
-from miniscope_ros.sources.sample import ControlEvent, Reason, Sample, SourceInfo, StampSource
+from miniscope_ros.sources.plain import PlainSource
+from miniscope_ros.sources.sample import Reason, Sample, SourceInfo, StampSource
 
 Stamps = Literal['now', 'original']
 
@@ -27,7 +27,7 @@ _AHEAD = 8  # frames that are decoded before they are due
 _SLICE = 0.05  # [s] between looks at the stop event while a frame is being decoded
 
 
-class ReplaySource:
+class ReplaySource(PlainSource):
     """
     Plays a recording; see Source.
 
@@ -38,8 +38,6 @@ class ReplaySource:
 
     live = False
     steady = True
-    may_be_lit = False
-    controls: Mapping[str, Control] = {}
 
     def __init__(self, path: str, *, rate: float, loop: bool, stamps: Stamps,
                  stop: Event) -> None:
@@ -49,8 +47,7 @@ class ReplaySource:
         rate is the factor by which it is played faster than it was recorded; stamps says whether
         the ROS time of a frame is that of playing (now) or of recording (original).
         """
-        self.on_control: Callable[[ControlEvent], None] = lambda event: None
-        self.on_thrown: Callable[[Sample], None] = lambda sample: None
+        super().__init__()
         self._path = path
         self._rate = rate
         self._loop = loop
@@ -128,23 +125,6 @@ class ReplaySource:
         """Stop playing and forget the recording."""
         self.deactivate()
         self._recording = None
-
-    def make_dark(self) -> None:
-        """Do nothing: a recording has no light."""
-
-    def revive(self) -> None:
-        """Do nothing: a recording has no sensor to set up."""
-
-    def set_sync(self, on: bool) -> None:
-        """Do nothing: a recording has no sync output."""
-
-    def hard_reset(self) -> None:
-        """Refuse: DeviceError."""
-        raise DeviceError('source replay is no device that could be reset')
-
-    def set_value(self, name: str, value: float) -> None:
-        """Refuse: ConfigurationError."""
-        raise ConfigurationError(f'source replay has no {name}: it is as it was recorded')
 
     def ros_time_ns(self, sample: Sample) -> int | None:
         """Return when the frame is played or was recorded, as stamps says."""

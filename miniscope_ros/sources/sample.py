@@ -95,6 +95,7 @@ class Source(Protocol):
     live: bool  # False: played from a recording, with a time of its own
     steady: bool  # False: the rate may follow the light, so time shows loss only while it is even
     controls: Mapping[str, Control]  # what can be set while it runs (may be read in any thread)
+    has_sync_output: bool  # a box that toggles an output at the end of every frame
     may_be_lit: bool  # the light may be on: it was lit, and was not seen to go dark
     on_control: Callable[[ControlEvent], None]  # called for every value sent
     on_thrown: Callable[[Sample], None]  # called for every frame that open and activate discard
