@@ -1,0 +1,53 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What every reader of a recording yields."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Quaternion = tuple[float, float, float, float]
+"""A unit quaternion: w, x, y, z."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedFrame:
+    """One frame with all that was recorded beside it."""
+
+    image: NDArray[np.uint8]  # (height, width) grey or (height, width, 3) BGR
+    time_ns: int  # since the recording's start, on the recorded clock
+    device_count: int | None  # the device's own frame counter; None unknown
+    orientation: Quaternion | None  # the reading that belongs to this frame
+
+
+class Recording(Protocol):
+    """A recording that can be played, any number of times."""
+
+    format_name: str
+    path: str
+    device_type: str  # as recorded; empty where it is unknown
+    width: int
+    height: int
+    encoding: str  # mono8 or bgr8
+    frame_rate: float  # as recorded, else measured [frames/s]
+    interval_ns: int  # median time from frame to frame
+    start_epoch_ns: int | None  # the recording's start, since 1970 UTC; None unknown
+    has_orientation: bool
+    device_count_bits: int  # at which width the device's frame counter wraps
+    frame_count: int  # as far as it can be told without decoding
+    controls: Mapping[str, str]  # values at the recording's start, named and written as recorded
+    warnings: list[str]  # what is wrong with the recording; grows while it is played
+
+    def frames(self) -> Generator[RecordedFrame, None, None]:
+        """
+        Yield the frames in order, their times strictly rising.
+
+        Memory does not grow with the recording's length. What it opened is closed when it ends or
+        is closed. DeviceError if the recording cannot be played any further.
+        """
+        ...
