@@ -6,10 +6,9 @@ from itertools import pairwise
 import math
 from pathlib import Path
 import threading
-from threading import Event, Timer
 import time
 
-from miniscope_ros.errors import ConfigurationError, DeviceError, EndOfData, Interrupted
+from miniscope_ros.errors import ConfigurationError, DeviceError, EndOfData
 from miniscope_ros.sources.replay import ReplaySource, Stamps
 from miniscope_ros.sources.sample import Reason, Sample, Source, StampSource
 import psutil
@@ -32,10 +31,8 @@ def play() -> Iterator[Open]:
     sources: list[ReplaySource] = []
 
     def open_source(path: Path, *, rate: float = FAST, loop: bool = False,
-                    stamps: Stamps = 'now', stop: Event | None = None,
-                    active: bool = True) -> ReplaySource:
-        source = ReplaySource(str(path), rate=rate, loop=loop, stamps=stamps,
-                              stop=stop or Event())
+                    stamps: Stamps = 'now', active: bool = True) -> ReplaySource:
+        source = ReplaySource(str(path), rate=rate, loop=loop, stamps=stamps)
         sources.append(source)
         source.open(Reason.START)
         if active:
@@ -89,7 +86,7 @@ def test_all_frames_come_in_order_as_they_were_recorded(play: Open, small: Path)
 
 
 def test_source_tells_what_it_plays(small: Path) -> None:
-    source = ReplaySource(str(small), rate=1.0, loop=False, stamps='now', stop=Event())
+    source = ReplaySource(str(small), rate=1.0, loop=False, stamps='now')
     info = source.open(Reason.START)
     assert (info.width, info.height, info.encoding) == (64, 48, 'mono8')
     assert info.device_type == 'Miniscope_V4_BNO' and info.has_orientation
@@ -103,7 +100,7 @@ def test_source_tells_what_it_plays(small: Path) -> None:
 
 def test_warnings_of_the_recording_are_told_when_it_is_opened(tmp_path: Path) -> None:
     folder = write_miniscope_daq(tmp_path / 'scope', scenes(3), [0, 50, 100, 150])
-    source = ReplaySource(str(folder), rate=1.0, loop=False, stamps='now', stop=Event())
+    source = ReplaySource(str(folder), rate=1.0, loop=False, stamps='now')
     assert '4 time stamps for 3 frames' in source.open(Reason.START).warnings[0]
     source.close()
 
@@ -203,7 +200,7 @@ def test_present_stamps_are_the_time_of_playing(play: Open, small: Path, rate: f
 
 def test_original_stamps_of_an_undated_recording_are_refused(tmp_path: Path) -> None:
     write_pomidaq(tmp_path, 'mouse', scenes(2), [0, 50])
-    source = ReplaySource(str(tmp_path), rate=1.0, loop=False, stamps='original', stop=Event())
+    source = ReplaySource(str(tmp_path), rate=1.0, loop=False, stamps='original')
     with pytest.raises(DeviceError, match='set replay.stamps to now'):
         source.open(Reason.START)
     with pytest.raises(DeviceError, match='not open'):
@@ -270,25 +267,6 @@ def test_closing_while_decoding_ends_the_thread(play: Open, tmp_path: Path) -> N
     assert not [thread for thread in threading.enumerate() if thread.name == 'replay-decoder']
 
 
-@pytest.mark.parametrize('active', [True, False])
-def test_waiting_is_given_up_when_the_program_ends(
-    play: Open, small: Path, active: bool,
-) -> None:
-    stop = Event()
-    source = play(small, rate=0.0001, stop=stop, active=active)
-    if active:
-        sample(source)
-    timer = Timer(0.05, stop.set)
-    timer.start()
-    before = time.monotonic()
-    with pytest.raises(Interrupted):
-        source.read(60.0)
-    assert time.monotonic() - before < 50
-    with pytest.raises(Interrupted):
-        source.read(0.0)
-    timer.join()
-
-
 def test_an_error_in_the_middle_reaches_the_reader(play: Open, tmp_path: Path) -> None:
     folder = write_miniscope_daq(tmp_path / 'scope', scenes(4), [0, 50, 100, 150], per_file=2)
     write_avi(folder / '1.avi', scenes(2, 32, 32), 'FFV1')
@@ -300,8 +278,7 @@ def test_an_error_in_the_middle_reaches_the_reader(play: Open, tmp_path: Path) -
 
 
 def test_a_path_that_is_mended_can_be_opened(tmp_path: Path) -> None:
-    source = ReplaySource(str(tmp_path / 'scope'), rate=FAST, loop=False, stamps='now',
-                          stop=Event())
+    source = ReplaySource(str(tmp_path / 'scope'), rate=FAST, loop=False, stamps='now')
     with pytest.raises(DeviceError, match='does not exist'):
         source.open(Reason.START)
     write_miniscope_daq(tmp_path / 'scope', scenes(2), [0, 50])

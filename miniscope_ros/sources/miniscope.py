@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 import logging
 import math
 from threading import Event, Lock
@@ -33,14 +35,15 @@ _RING = (8, 32)
 _FIRST_FRAME = 2.0
 _SERDES_PAUSE = 0.4
 _SETTLE = 1.0
-_THROWN = 3
-_BURST = 4  # packets, then a rest: the box's queue has no overflow check
-_REST = 0.01
+_ENDS = 3  # frame ends after which packets have been executed, and frames are wholly under them
 _QUEUE = 32  # packets waiting in the box at most, half of what it can hold
 _DARK_REPEATS = 3
-_DARK_FRAMES = 2
-_DARK_PATIENCE = 3.0
+_DARK_ENDS = 2
+_DARK_PATIENCE = 0.8  # for the first frame of a stream that is opened only to go dark
 _SLICE = 0.1
+_AT_ONCE = 0.3  # part of a period
+_CATCH_UP = 64  # frames
+_OLDEST_NS = 20_000_000_000
 _FREEZE_PERIODS = 5
 _FREEZE = 1.0
 
@@ -82,8 +85,9 @@ class MiniscopeSource:
         self._firmware: Firmware | None = None
         self._port = ''
         self._lit = False
-        self._in_queue = 0
-        self._last_frame = 0.0
+        self._sent: deque[int] = deque()  # when [ns], of packets not known to be executed
+        self._last_frame = 0.0  # when it arrived [s]
+        self._began_ns = 0  # when its read-out began
         self._grey = np.empty((device_type.height, device_type.width), np.uint8)
 
     # Opening and closing
@@ -103,17 +107,16 @@ class MiniscopeSource:
             device_type=self.device_type.name, has_orientation=self.device_type.orientation,
             frame_rate=self._values['frame_rate'], firmware=self._firmware.name,
             card=transport.card, location=transport.location, path=transport.path,
-            transport=self._kind)
+            transport=self._kind, warnings=self._firmware.warnings)
 
-    def make_dark(self) -> None:
-        """Open the box only to make the light dark; see Source."""
-        self._heed_stop = False
-        try:
-            self._open_stream()
-            self._wake(Reason.STOP)
-        finally:
-            self.close()
-            self._heed_stop = True
+    def make_dark(self, patience: float = _DARK_PATIENCE) -> None:
+        """Open the box only to make the light dark; see Source. patience [s] as in _wake."""
+        with self._heedless():
+            try:
+                self._open_stream()
+                self._wake(Reason.STOP, patience)
+            finally:
+                self.close()
 
     def close(self) -> None:
         """Make it dark if it may be lit, stop the stream and close; see Source."""
@@ -121,7 +124,7 @@ class MiniscopeSource:
         if transport is None:
             return
         try:
-            if self.may_be_lit and self._frames_flow():
+            if self.may_be_lit:
                 self._darken(Reason.STOP)
         except MiniscopeError as error:
             _log.debug('not made dark while closing: %s', error)
@@ -142,7 +145,7 @@ class MiniscopeSource:
             raise
         self._transport = transport
         self._port = transport.location
-        self._in_queue = 0
+        self._sent.clear()
         self._last_frame = time.monotonic()
         return transport
 
@@ -150,44 +153,40 @@ class MiniscopeSource:
         rates = self.device_type.controls['frame_rate'].choices or {}
         return min(max(math.ceil(_RING_SECONDS * max(rates)), _RING[0]), _RING[1])
 
-    def _wake(self, reason: Reason) -> None:
-        """Bring up the link, send the init list, make the light dark."""
+    def _wake(self, reason: Reason, patience: float = _FIRST_FRAME) -> None:
+        """
+        Bring up the link, send the init list, make the light dark.
+
+        patience [s] is how long the first frame is waited for, and once more after the SERDES
+        packets, which the link may need to come up.
+        """
         # Nothing is sent before a frame has ended: packets run at frame ends only, and a dead
         # client's packets may still wait in the box's queue.
-        linked = self._await_frames(1, _FIRST_FRAME if self._heed_stop else _FIRST_FRAME / 2)
-        self.may_be_lit = True
+        linked = self._await_first(patience)
         for _ in range(2):
-            self._send(serdes(self.device_type.pixel_clock))
-            if not linked and not (self._heed_stop and self._await_frames(1, _FIRST_FRAME)):
-                self.may_be_lit = False
+            sent_ns = self._send(serdes(self.device_type.pixel_clock))
+            if not linked and not self._await_first(patience):
                 raise DeviceError(
                     f'{self._port or "the DAQ box"} sends no frames: no link to the scope; check '
                     'the coaxial cable between DAQ box and scope, and the scope itself')
-            linked = True
-            self._await_time(_SERDES_PAUSE, frames=2)
+            linked = self.may_be_lit = True  # a program that died may have left it lit
+            self._await_time(_SERDES_PAUSE)
+            self._await_ends(2, sent_ns)
         self._send(self.device_type.init)
         self._darken(reason)
 
     def _settle(self, reason: Reason) -> None:
         """Send the controls, and once more a second later: scopes forget settings."""
-        self._send_controls(reason)
-        self._await_frames(3)
+        self._await_ends(_ENDS, self._send_controls(reason))
         self._await_time(_SETTLE)
-        self._send_controls(reason, rate=False)
-        self._await_frames(2)
+        self._await_ends(_ENDS, self._send_controls(reason, rate=False))
 
     # Acquisition
 
     def activate(self, reason: Reason) -> None:
         """Light up and throw away what is not wholly lit; see Source."""
         self._lit = self.may_be_lit = True
-        self._send_controls(reason)
-        sent_ns = time.monotonic_ns()
-        thrown = 0
-        while thrown < _THROWN:
-            sample = self._throw_away()
-            if sample is not None and sample.stamp_ns >= sent_ns:
-                thrown += 1
+        self._await_ends(_ENDS, self._send_controls(reason))
 
     def deactivate(self) -> None:
         """Make the light dark and see it executed; see Source."""
@@ -195,15 +194,18 @@ class MiniscopeSource:
 
     def set_sync(self, on: bool) -> None:
         """Switch the sync output on or off, right after a frame; see Source."""
+        with self._heedless():
+            self._catch_up()
         self._firmware_or_lost().set_sync(on)
         late = time.monotonic() - self._last_frame
-        if on and late > 0.5 / self._values['frame_rate']:
+        if late > 0.5 / self._values['frame_rate']:
             _log.warning(
-                'the sync output was switched on %.0f ms after a frame, which is over half a '
-                'period: the first edge may belong to the second frame', late * 1e3)
+                'the sync output was switched %.0f ms after a frame, which is over half a '
+                'period: it may have one edge more or less than there are frames', late * 1e3)
 
     def revive(self) -> None:
         """Send the init list and the controls again; see Source."""
+        self._send_pending()
         self._send(self.device_type.init)
         self._send_controls(Reason.RESUME)
 
@@ -235,13 +237,14 @@ class MiniscopeSource:
 
     def hard_reset(self) -> None:
         """Restart the box: by packet while frames flow, else by a reset of its USB port."""
-        transport = self._transport
-        if transport is None:
-            raise DeviceError('there is no box to reset: it is not connected')
-        if self._frames_flow():
-            self._send([HARD_RESET])
-        else:
-            transport.reset_port()
+        if self._transport is not None and self._frames_flow():
+            try:
+                with self._heedless():
+                    self._await_ends(_ENDS, self._send([HARD_RESET]))
+            except DeviceLost:
+                if self._frames_flow():
+                    return  # not frozen but gone, as it was told
+        (self._transport or self._find(self._port)).reset_port()
 
     # Commands
 
@@ -255,8 +258,12 @@ class MiniscopeSource:
                 continue  # sent when the light goes on
             self._send_control(self.controls[name], value, Reason.USER)
 
-    def _send_controls(self, reason: Reason, *, rate: bool = True) -> None:
-        """Send all controls with the user's values, the lights last, and dark unless lit."""
+    def _send_controls(self, reason: Reason, *, rate: bool = True) -> int:
+        """
+        Send all controls with the user's values, the lights last, and dark unless lit.
+
+        Returns when that was done [ns].
+        """
         with self._lock:
             values = dict(self._values)
             self._pending.clear()
@@ -265,36 +272,117 @@ class MiniscopeSource:
                 values[name] = self.controls[name].darkest
             if rate or name != 'frame_rate':
                 self._send_control(self.controls[name], values[name], reason)
+        return time.monotonic_ns()
 
     def _send_control(self, control: Control, value: float, reason: Reason) -> None:
         if control.name in LIGHTS and value > self._max_led:
             raise ConfigurationError(
                 f'{control.name} {value:g} is above max_led {self._max_led:g}; not sent')
-        self._send(control.packets(value))
+        sent_ns = self._send(control.packets(value))
         self.on_control(ControlEvent(
-            control.name, value, control.raw(value)[0], reason, time.monotonic_ns()))
+            control.name, value, control.raw(value)[0], reason, sent_ns))
 
-    def _send(self, packets: Iterable[bytes]) -> None:
+    def _send(self, packets: Iterable[bytes]) -> int:
+        """Queue packets in the box, never more than it can hold; return when that was done."""
+        firmware = self._firmware_or_lost()
         for packet in packets:
-            if self._in_queue >= _QUEUE:
-                self._await_frames(1)
-            elif self._in_queue and self._in_queue % _BURST == 0:
-                time.sleep(_REST)
-            self._firmware_or_lost().send(packet)
-            self._in_queue += 1
+            with self._heedless():
+                while len(self._sent) >= _QUEUE:
+                    self._throw_away()
+            firmware.send(packet)
+            self._sent.append(time.monotonic_ns())
+        return time.monotonic_ns()
 
     def _darken(self, reason: Reason) -> None:
         """
-        Send LED dark at three successive frame ends and see two more frames: it was executed.
+        Send LED dark at three successive frame ends and see two more: it was executed.
 
         The scope's controller may swallow a packet after a truncated one. This is what is done
-        on stop, so it does not heed the stop event; the wait is bounded instead.
+        on stop, so it does not heed the stop event. A box that sends no frames any more gets the
+        packets all the same: they run when it does again.
         """
+        with self._heedless():
+            for repeat in range(_DARK_REPEATS):
+                if self._frames_flow():
+                    self._catch_up()
+                for light in self.device_type.lights:
+                    sent_ns = self._send(light.packets(light.darkest))
+                    if repeat == 0:
+                        self.on_control(ControlEvent(
+                            light.name, light.darkest, light.raw(light.darkest)[0], reason,
+                            sent_ns))
+                last = repeat == _DARK_REPEATS - 1
+                self._await_ends(1 + _DARK_ENDS if last else 1, time.monotonic_ns())
+        self._lit = self.may_be_lit = False
+
+    # Waiting
+
+    @contextmanager
+    def _heedless(self) -> Iterator[None]:
+        """Finish what is in this block although the program is to end."""
         heed_stop, self._heed_stop = self._heed_stop, False
-        periods = (_DARK_REPEATS + _DARK_FRAMES + 2) / self._values['frame_rate']
-        deadline = time.monotonic() + min(_DARK_PATIENCE, _FREEZE + periods)
         try:
-            # Frames that wait in the ring ended before this, and prove nothing.
+            yield
+        finally:
+            self._heed_stop = heed_stop
+
+    def _await_first(self, patience: float) -> bool:
+        """Throw away the next frame; return False if none comes within patience [s]."""
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            if self._throw_away(freeze=False) is not None:
+                return True
+        return False
+
+    def _await_ends(self, ends: int, since_ns: int) -> None:
+        """
+        Throw frames away until so many have ended since a time [ns].
+
+        A frame that waits in the ring, or was being read out at that time, may have ended before
+        and proves nothing: those count whose read-out began later.
+        """
+        while ends > 0:
+            if self._throw_away() is not None and self._began_ns >= since_ns:
+                ends -= 1
+
+    def _await_time(self, seconds: float) -> None:
+        """Throw frames away for that long."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._throw_away()
+
+    def _catch_up(self) -> None:
+        """Throw frames away until one has only just arrived: most of a period is left then."""
+        for _ in range(_CATCH_UP):
+            late = time.monotonic() - self._last_frame
+            if late < _AT_ONCE / self._values['frame_rate'] and not self.waiting():
+                return
+            self._throw_away()
+
+    def _throw_away(self, *, freeze: bool = True) -> Sample | None:
+        """Take a frame; None if none came in a while, DeviceLost if that lasts (freeze)."""
+        if self._heed_stop and self._stop.is_set():
+            raise Interrupted('stopped while the scope was being set up')
+        sample = self._dequeue(_SLICE)
+        if sample is not None:
+            self.on_thrown(sample)
+        elif freeze:
+            self._check_freeze()
+        return sample
+
+    def _freeze_limit(self) -> float:
+        return max(_FREEZE, _FREEZE_PERIODS / self._values['frame_rate'])
+
+    def _frames_flow(self) -> bool:
+        return time.monotonic() - self._last_frame < self._freeze_limit()
+
+    def _check_freeze(self) -> None:
+        if not self._frames_flow():
+            raise DeviceLost(
+                f'no frame for {time.monotonic() - self._last_frame:.1f} s: the DAQ box or the '
+                'scope is frozen or unplugged')
+
+    # Frames that wait in the ring ended before this, and prove nothing.
             while self.waiting() and self._throw_away() is not None:
                 pass
             for repeat in range(_DARK_REPEATS):
@@ -372,11 +460,19 @@ class MiniscopeSource:
             return None
         receive_ns = time.monotonic_ns()
         self._last_frame = receive_ns * 1e-9
-        self._in_queue = 0
+        self._note_began(buffer.stamp_ns, receive_ns)
         try:
             return self._sample(buffer, firmware, receive_ns)
         finally:
             transport.requeue(buffer)
+
+    def _note_began(self, stamp_ns: int, receive_ns: int) -> None:
+        """Note when a frame's read-out began; what was sent before that is executed by now."""
+        if not max(self._began_ns, receive_ns - _OLDEST_NS) < stamp_ns <= receive_ns:
+            stamp_ns = receive_ns - round(1e9 / self._values['frame_rate'])
+        self._began_ns = max(self._began_ns, stamp_ns)
+        while self._sent and self._sent[0] <= self._began_ns:
+            self._sent.popleft()
 
     def _sample(self, buffer: Buffer, firmware: Firmware, receive_ns: int) -> Sample:
         sample = Sample(

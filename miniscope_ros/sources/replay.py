@@ -9,11 +9,11 @@ from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
 import logging
-from threading import Condition, Event, Thread
+from threading import Condition, Thread
 import time
 from typing import Literal
 
-from miniscope_ros.errors import DeviceError, EndOfData, Interrupted
+from miniscope_ros.errors import DeviceError, EndOfData
 from miniscope_ros.recordings.formats import open_recording
 from miniscope_ros.recordings.recording import RecordedFrame, Recording
 from miniscope_ros.sources.plain import PlainSource
@@ -39,8 +39,7 @@ class ReplaySource(PlainSource):
     live = False
     steady = True
 
-    def __init__(self, path: str, *, rate: float, loop: bool, stamps: Stamps,
-                 stop: Event) -> None:
+    def __init__(self, path: str, *, rate: float, loop: bool, stamps: Stamps) -> None:
         """
         Name the recording and how to play it; opens nothing.
 
@@ -52,7 +51,6 @@ class ReplaySource(PlainSource):
         self._rate = rate
         self._loop = loop
         self._stamps = stamps
-        self._stop = stop
         self._recording: Recording | None = None
         self._decoder: _Decoder | None = None
         self._first_ns = 0  # recorded time of the first frame
@@ -86,17 +84,16 @@ class ReplaySource(PlainSource):
         deadline = time.monotonic() + timeout
         recording, decoder = self._recording, self._decoder
         if recording is None or decoder is None:
-            self._sleep(timeout)
+            time.sleep(timeout)
             return None
         while (frame := decoder.head(min(_SLICE, timeout))) is None:
-            self._sleep(0)
             if time.monotonic() >= deadline:
                 return None
         if self._start_ns is None:
             self._first_ns = frame.time_ns
             self._start_ns, self._start_ros_ns = time.monotonic_ns(), time.time_ns()
         wait = self._until_due(frame)
-        self._sleep(min(wait, deadline - time.monotonic()))
+        time.sleep(max(0.0, min(wait, deadline - time.monotonic())))
         if self._until_due(frame) > 0:
             return None
         decoder.take()
@@ -135,10 +132,6 @@ class ReplaySource(PlainSource):
         start_epoch_ns = self._recording.start_epoch_ns
         assert start_epoch_ns is not None  # open refuses such a recording
         return start_epoch_ns + self._first_ns + since_first_ns
-
-    def _sleep(self, seconds: float) -> None:
-        if self._stop.is_set() or seconds > 0 and self._stop.wait(seconds):
-            raise Interrupted(f'playing {self._path} was given up')
 
     def _until_due(self, frame: RecordedFrame) -> float:
         """Return the time until a frame is due [s]."""
