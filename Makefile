@@ -1,0 +1,22 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+# make run: a simulated scope, streaming. make test: the tests. Both build what is missing.
+PYTHON ?= python3
+
+run:
+	@$(PYTHON) tools/bootstrap.py run
+	@tools/env python3 tools/watch.py
+
+test:
+	@$(PYTHON) tools/bootstrap.py test
+	@tools/env python3 -m pytest test
+
+bench:
+	@$(PYTHON) tools/bootstrap.py test
+	@tools/env python3 -m benchmark
+
+soak:
+	@$(PYTHON) tools/bootstrap.py test
+	@tools/env python3 -m pytest test --soak
+
+.PHONY: run test bench soak

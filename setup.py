@@ -1,0 +1,36 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Installation of the ament_python package."""
+from glob import glob
+
+from setuptools import find_packages, setup
+
+NAME = 'miniscope_ros'
+
+setup(
+    name=NAME,
+    version='0.1.0',
+    description='ROS 2 driver for UCLA Miniscopes',
+    author='miniscope_ros contributors',
+    maintainer='miniscope_ros contributors',
+    maintainer_email='maintainers@example.org',
+    license='BSD-3-Clause',
+    packages=find_packages(include=[NAME, f'{NAME}.*']),
+    package_data={NAME: ['py.typed', 'daq/*.yaml']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
+        (f'share/{NAME}', ['package.xml', 'LICENSE']),
+        (f'share/{NAME}/config', glob('config/*')),
+        (f'share/{NAME}/launch', glob('launch/*.launch.py')),
+    ],
+    install_requires=['setuptools'],
+    extras_require={'test': ['pytest']},
+    zip_safe=True,
+    entry_points={'console_scripts': [
+        f'scope_node = {NAME}.main:main',
+        f'list_devices = {NAME}.list_devices:main',
+        f'lights_off = {NAME}.lights_off:main',
+        f'export_bag = {NAME}.export_bag:main',
+        f'record_scope = {NAME}.record:main',
+    ]},
+)

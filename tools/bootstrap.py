@@ -1,0 +1,143 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+Make what is missing: the environment in .env and the built workspace.
+
+Usage: bootstrap.py run|test. It needs a Python 3 and its standard library. When nothing has
+changed it starts neither pip nor colcon.
+"""
+import fcntl
+import hashlib
+import importlib.util
+import os
+from pathlib import Path
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / 'tools'
+ENV = ROOT / '.env'
+HAS_ROS = 'ROS_DISTRO' in os.environ
+BUILT_FROM = ('miniscope_ros', 'miniscope_msgs', 'launch', 'config', 'resource', 'package.xml',
+              'setup.py', 'setup.cfg', 'colcon_defaults.yaml')
+
+
+def check_machine():
+    """End with a line for each missing tool that holds the command which installs it."""
+    version = '{}.{}'.format(*sys.version_info)
+    if not HAS_ROS and not (3, 10) <= sys.version_info < (3, 14):
+        sys.exit(f'python3 is Python {version}; the ROS 2 wheels exist for 3.10 to 3.13. '
+                 'Name one of these, for example\n    make run PYTHON=python3.12')
+    missing = [tool for tool in ('g++', 'cmake', 'make') if shutil.which(tool) is None]
+    if not Path(sysconfig.get_paths()['include'], 'Python.h').exists():
+        missing.append(f'python{version}-dev')
+    if importlib.util.find_spec('ensurepip') is None:
+        missing.append(f'python{version}-venv')
+    if HAS_ROS and shutil.which('colcon') is None:
+        missing.append('python3-colcon-common-extensions')
+    if missing:
+        sys.exit('\n'.join(f'missing: sudo apt install {name}' for name in missing))
+
+
+def digest(*parts):
+    """Return a hash of strings and of the contents of files."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part.read_bytes() if isinstance(part, Path) else part.encode())
+        total.update(b'\0')
+    return total.hexdigest()
+
+
+def read(stamp):
+    """Return a stamp's lines; none if what it stands for was never finished."""
+    return stamp.read_text().splitlines() if stamp.exists() else []
+
+
+def call(*command):
+    """Run a command in the checkout; where it fails, end."""
+    status = subprocess.call([str(word) for word in command], cwd=str(ROOT))
+    if status:
+        sys.exit('failed with status {}: {}'.format(status, ' '.join(map(str, command))))
+
+
+def mend_wheels(site):
+    """Replace the folders of the wheels' builder by this environment's."""
+    for file in (ENV / 'share').rglob('*.cmake'):
+        text = file.read_text()
+        mended = re.sub(r'/opt/python/cp\d+-cp\d+/include/python3\.\d+',
+                        lambda _: sysconfig.get_paths()['include'], text)
+        mended = re.sub(r'/opt/python/cp\d+-cp\d+/lib/python3\.\d+/site-packages',
+                        lambda _: str(site), mended)
+        if mended != text:
+            file.write_text(mended)
+    (ENV / 'local_setup.bash').touch()  # colcon warns of a prefix without one
+
+
+def make_environment(for_tests):
+    """Install the pinned packages into .env; one whose making was interrupted is made anew."""
+    pins = TOOLS / 'constraints.txt'
+    base = 'run ' + digest(str(ROOT), sys.version, os.environ.get('ROS_DISTRO', ''), pins,
+                           TOOLS / 'ros.txt')
+    tests = 'test ' + digest(TOOLS / 'test.txt')
+    wanted = [base, tests] if for_tests else [base]
+    stamp = ENV / 'complete'
+    done = read(stamp)
+    if wanted == done[:len(wanted)]:
+        return
+    print('Installing {} into .env (once).'.format(
+        'ROS 2 Jazzy' if base not in done and not HAS_ROS else 'the test tools'), flush=True)
+    if base in done:
+        stamp.unlink()
+    else:
+        shutil.rmtree(str(ENV), ignore_errors=True)
+        call(sys.executable, '-m', 'venv', *(['--system-site-packages'] if HAS_ROS else []), ENV)
+    pip = [ENV / 'bin' / 'python3', '-m', 'pip', 'install', '-qq', '--disable-pip-version-check']
+    if HAS_ROS:
+        # The packages of the distribution were built for its numpy.
+        import numpy
+        call(*pip, 'numpy==' + numpy.__version__, '-r', TOOLS / 'test.txt')
+    else:
+        call(*pip, '-c', pins, '-r', TOOLS / 'ros.txt',
+             *(['-r', TOOLS / 'test.txt'] if for_tests else []))
+        mend_wheels(ENV / 'lib' / 'python{}.{}'.format(*sys.version_info) / 'site-packages')
+    stamp.write_text('\n'.join(wanted))
+
+
+def build_workspace():
+    """Build both packages if a file of theirs has changed since the last build."""
+    files = sorted(file for name in BUILT_FROM
+                   for file in [ROOT / name, *(ROOT / name).rglob('*')]
+                   if file.is_file() and file.suffix != '.pyc')
+    environment = digest(str(ROOT), os.environ.get('ROS_DISTRO', ''),
+                         *(read(ENV / 'complete')[:1] if not HAS_ROS else []))
+    sources = digest(*(f'{file} {file.stat().st_mtime_ns}' for file in files))
+    stamp = ROOT / 'install' / 'complete'
+    done = read(stamp)
+    if [environment, sources] == done:
+        return
+    print('Building the workspace.', flush=True)
+    if environment not in done:
+        for folder in ('build', 'install', 'log'):
+            shutil.rmtree(str(ROOT / folder), ignore_errors=True)
+    call(*([] if HAS_ROS else [TOOLS / 'env']), 'colcon', 'build')
+    stamp.write_text('\n'.join([environment, sources]))
+
+
+def main():
+    """Make both, one process at a time."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C needs no traceback
+    for_tests = sys.argv[1] == 'test'
+    with open(__file__) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        check_machine()
+        if for_tests or not HAS_ROS:
+            make_environment(for_tests)
+        build_workspace()
+
+
+if __name__ == '__main__':
+    main()
