@@ -97,26 +97,28 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _check(options: argparse.Namespace) -> int:
-    bag, acquisitions = _read(options.bag)
-    _report(acquisitions, None, Path(f'{_bag_name(options.bag)}_report.png'))
+    bag = _open(options.bag)
+    acquisitions = _read(bag)
+    _report(bag, acquisitions, None, Path(f'{_bag_name(options.bag)}_report.png'))
     return _tell_problems(bag, acquisitions)
 
 
 def _export(options: argparse.Namespace) -> int:
+    bag = _open(options.bag)
     make_writers = _writer_factories(options)
-    bag, acquisitions = _read(options.bag)
-    wanted = [acquisition for acquisition in acquisitions if len(acquisition.images)]
-    if not wanted:
-        _tell_problems(bag, acquisitions)
-        raise DeviceError(f'{options.bag} holds no image of a scope; nothing was exported')
     with _new_folder(options.out, options.force) as folder:
+        acquisitions = _read(bag)
+        wanted = [acquisition for acquisition in acquisitions if len(acquisition.images)]
+        if not wanted:
+            _tell_problems(bag, acquisitions)
+            raise DeviceError(f'{options.bag} holds no image of a scope; nothing was exported')
         _write(bag, wanted, folder, make_writers)
         names = [acquisition.name for acquisition in wanted
                  if (folder / acquisition.name).is_dir()]
         if names:
             from miniscope_ros.recordings.miniscope_daq_writer import write_session
             write_session(folder, names, _recording_start(wanted), options.animal)
-        _report(acquisitions, folder / 'report.txt', folder / 'report.png')
+        _report(bag, acquisitions, folder / 'report.txt', folder / 'report.png')
     return _tell_problems(bag, acquisitions)
 
 
@@ -145,17 +147,20 @@ def _recording_start(acquisitions: list[Acquisition]) -> int:
     return min(acquisition.start_ns for acquisition in acquisitions)
 
 
-def _read(path: Path) -> tuple[Bag, list[Acquisition]]:
+def _open(path: Path) -> Bag:
     try:
-        from miniscope_ros.recordings.bag_contents import read_contents
         from miniscope_ros.recordings.bag_reader import Bag
     except ImportError as error:
         raise ConfigurationError(f'reading a recording needs the module {error.name}; install '
                                  'it: pip install rosbags') from error
-    bag = Bag(path)
+    return Bag(path)
+
+
+def _read(bag: Bag) -> list[Acquisition]:
+    from miniscope_ros.recordings.bag_contents import read_contents
+
     with _progress('reading', 1.0) as progress:
-        acquisitions = read_contents(bag, progress)
-    return bag, acquisitions
+        return read_contents(bag, progress)
 
 
 def _write(bag: Bag, acquisitions: list[Acquisition], folder: Path,
@@ -243,10 +248,11 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _report(acquisitions: list[Acquisition], text_file: Path | None, picture: Path) -> None:
+def _report(bag: Bag, acquisitions: list[Acquisition], text_file: Path | None, picture: Path
+            ) -> None:
     from miniscope_ros.recordings.report import describe, draw
 
-    text = '\n\n'.join(map(describe, acquisitions))
+    text = '\n\n'.join([*map(describe, acquisitions), *(f'! {text}' for text in bag.problems)])
     print(text)
     if text_file is not None:
         text_file.write_text(text + '\n', encoding='utf-8')
