@@ -436,6 +436,7 @@ def test_every_types_controls_reach_their_registers(
                                       for word in packet.split()))
                 for packet in control['packets'])
             rig.box.wait(lambda: rig.box.state['queued'] == 0)
+            rig.box.wait_frames(1)  # seen from outside, the end of a frame takes a while
             assert rig.box.raw(name) == raw
             if name.startswith('led'):
                 light = rig.box.led if name == 'led' else rig.box.led2

@@ -16,10 +16,17 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-// libc's own function of this name.
+// What a call would have reached without us. All are looked up when the library is loaded: dlsym
+// waits while another thread loads a library, which may itself wait for the thread that calls.
+struct next_call {
+    const char *name;
+    void **address;
+};
 #define NEXT(name)                                                                               \
     ({                                                                                           \
         static __typeof__(&name) next;                                                           \
+        static struct next_call entry __attribute__((section("next_calls"), used)) = {           \
+            #name, (void **)&next};                                                              \
         if (!next)                                                                               \
             next = (__typeof__(&name))dlsym(RTLD_NEXT, #name);                                   \
         next;                                                                                    \

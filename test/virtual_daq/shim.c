@@ -28,6 +28,14 @@ enum { DESCRIPTORS = 65536 };
 static struct handle *handles[DESCRIPTORS];
 static pthread_mutex_t handles_lock = PTHREAD_MUTEX_INITIALIZER;
 
+extern struct next_call __start_next_calls[], __stop_next_calls[];
+
+__attribute__((constructor)) static void look_up_next_calls(void)
+{
+    for (struct next_call *call = __start_next_calls; call < __stop_next_calls; call++)
+        *call->address = dlsym(RTLD_NEXT, call->name);
+}
+
 // ---- handles by descriptor
 
 static bool is_ours(int fd)
@@ -207,10 +215,8 @@ EXPORT int dup2(int from, int to)
         va_start(arguments, command);                                                            \
         void *argument = va_arg(arguments, void *);                                              \
         va_end(arguments);                                                                       \
-        if (!is_ours(fd))                                                                        \
-            return NEXT(name)(fd, command, argument);                                            \
         int result = (int)syscall(SYS_fcntl, fd, command, argument);                             \
-        if (command == F_DUPFD || command == F_DUPFD_CLOEXEC)                                    \
+        if (is_ours(fd) && (command == F_DUPFD || command == F_DUPFD_CLOEXEC))                   \
             duplicated(fd, result);                                                              \
         return result;                                                                           \
     }
