@@ -1,12 +1,14 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The capture loop: takes frames from a source, accounts for them, recovers what comes loose."""
+"""The capture loop: takes frames from a source, has them told, recovers what comes loose."""
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 import logging
 import math
 from queue import Empty, SimpleQueue
@@ -14,10 +16,19 @@ from threading import Event, Thread
 import time
 from typing import Protocol, TypeVar
 
-from miniscope_ros.clock import ClockState, RosTime, StampMender
-from miniscope_ros.errors import DeviceAbsent, DeviceError, EndOfData, Interrupted, MiniscopeError
-from miniscope_ros.loss import FrameLoss, LossAccount, LossTotals, Period
-from miniscope_ros.orientation import Health, OrientationJudge, Verdict
+from miniscope_ros.changes import Changes
+from miniscope_ros.clock import ClockState, RosTime
+from miniscope_ros.errors import (
+    DeviceAbsent,
+    DeviceError,
+    EndOfData,
+    Interrupted,
+    MiniscopeError,
+    NoLink,
+)
+from miniscope_ros.ledger import Frame, Ledger
+from miniscope_ros.loss import LossTotals, Period
+from miniscope_ros.orientation import Health, OrientationJudge
 from miniscope_ros.sources.sample import ControlEvent, Reason, Sample, Source, SourceInfo
 
 _log = logging.getLogger(__name__)
@@ -31,24 +42,6 @@ _CLOCK_CHECK_NS = 1_000_000_000
 _DRAIN = 64
 
 T = TypeVar('T')
-
-
-@dataclass(slots=True)
-class Frame:
-    """One frame to publish, with the account of it."""
-
-    sample: Sample
-    stamp_ns: int  # ROS clock
-    receive_ns: int  # ROS clock
-    frame_index: int
-    capture_index: int
-    loss: FrameLoss
-    device_frame_count: int
-    sync_edge: int
-    verdict: Verdict
-    time_ms: float
-    rate: float  # measured [frames/s]; NaN while unknown
-    waiting: Callable[[], bool]  # whether another frame is ready already
 
 
 @dataclass(frozen=True)
@@ -102,10 +95,9 @@ class Status:
     error: str  # why it is away or failed
     info: SourceInfo | None
     received: int  # good frames since configuration, published or not
-    published: int  # of the running or last acquisition, as the next four
-    captured: int
+    damaged: int  # damaged frames since configuration
+    published: int  # of the running or last acquisition, as the next two
     losses: LossTotals
-    damaged: int
     duration_s: float
     reconnects: int
     period_ns: float
@@ -115,6 +107,11 @@ class Status:
     orientation: Health
     may_be_lit: bool
 
+    @property
+    def captured(self) -> int:
+        """Return how many frames the scope took, as far as known."""
+        return self.published + self.losses.lost
+
 
 class Acquisition:
     """
@@ -122,6 +119,7 @@ class Acquisition:
 
     The capture thread alone touches the source. open, activate, deactivate and close may be
     called from any other thread, one at a time; they return when done and raise what went wrong.
+    status may be called at any time.
     """
 
     def __init__(
@@ -133,34 +131,36 @@ class Acquisition:
         clock: RosTime | None = None,
     ) -> None:
         self.reconnect = True
-        self.sync_output = True
+        self.sync_output = True  # switch with set_sync once it is open
         self._source = source
         self._listener = listener
         self._judge = judge
         self._clock = clock or RosTime()
+        self._ledger = Ledger(source, self._clock)
+        self._changes = Changes(self._announce)
         self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._thread: Thread | None = None
         self._running = Event()
         self._info: SourceInfo | None = None
-        self._connected = False
+        self._connected = False  # frames can be read; lit if active
         self._active = False
-        self._activating = False
+        self._lighting_up = False
         self._ended = False
         self._away: str | None = None
         self._failure: str | None = None
         self._next_try = 0.0
         self._backoff = _LOOK_AGAIN
+        self._reset_tried = False
+        self._hint = ''  # why a reset of the USB port did not help
         self._revived = False
         self._reconnects = 0
         self._received = 0
+        self._damaged = 0
         self._last_ns = 0
         self._inputs = -1
-        self._mender = StampMender()
-        self._account = LossAccount(Period(), steady=source.steady)
-        self._rate: float | None = None
-        self._unsettled: list[tuple[ControlEvent, bool]] = []
+        self._rate = math.nan  # as sent
+        self._rate_told = False
         self._next_check_ns = 0
-        self._begin()
         source.on_control = self._on_control
         source.on_thrown = self._take
 
@@ -168,16 +168,16 @@ class Acquisition:
 
     def open(self) -> SourceInfo:
         """Start the capture thread, open the source and set it up in the dark."""
+        # A program may end by an exception of its own, with the scope open.
+        atexit.register(self.close)
         self._running.set()
         self._thread = Thread(target=self._run, name='capture', daemon=True)
         self._thread.start()
         try:
-            self._call(self._open_source)
+            return self._call(partial(self._open_source, Reason.START))
         except BaseException:
             self.close()
             raise
-        assert self._info is not None
-        return self._info
 
     def activate(self) -> None:
         """Light up; frames are published from now on."""
@@ -192,6 +192,7 @@ class Acquisition:
         thread, self._thread = self._thread, None
         if thread is None:
             return
+        atexit.unregister(self.close)
         try:
             self._post(self._close_source).result()
         finally:
@@ -199,24 +200,25 @@ class Acquisition:
 
     def hard_reset(self) -> None:
         """Restart the device; it is lost and recovered. DeviceError if that is impossible."""
-        self._call(self._source.hard_reset)
+        self._call(self._hard_reset)
 
     def set_sync(self, on: bool) -> None:
         """Let the sync output toggle or not, at once while active."""
-        self.sync_output = on
-        if self._thread is not None:
-            self._call(self._apply_sync)
+        if self._thread is None:
+            self.sync_output = on
+        else:
+            self._call(partial(self._apply_sync, on))
 
     def status(self) -> Status:
         """Return a snapshot."""
-        account = self._account
+        ledger = self._ledger
+        period = ledger.loss.period
         return Status(
             state=self._state(), error=self._failure or self._away or '', info=self._info,
-            received=self._received, published=self._frame_index, captured=self._capture_index,
-            losses=account.totals, damaged=self._damaged,
-            duration_s=self._time_ms / 1e3, reconnects=self._reconnects,
-            period_ns=account.period.ns, jitter_ns=account.period.jitter_ns,
-            bad_stamps=self._mender.bad, clock=self._clock.state,
+            received=self._received, damaged=self._damaged, published=ledger.published,
+            losses=ledger.loss.totals, duration_s=ledger.time_ms / 1e3,
+            reconnects=self._reconnects, period_ns=period.ns, jitter_ns=period.jitter_ns,
+            bad_stamps=ledger.mender.bad, clock=self._clock.state,
             orientation=self._judge.health(
                 time.monotonic_ns() if self._source.live else self._last_ns),
             may_be_lit=self._source.may_be_lit)
@@ -255,60 +257,72 @@ class Acquisition:
         while self._running.is_set():
             try:
                 self._step()
-            except DeviceError as error:
-                self._lose(error)
-            except EndOfData:
-                self._end()
             except Exception as error:
                 self._fail(error)
 
     def _step(self) -> None:
         """Run a job that waits, else take one frame, else look for the lost device."""
-        try:
-            wait = 0.0 if self._connected else self._until_next_try()
-            job = self._jobs.get(wait > 0, wait or None)
-        except Empty:
-            job = None
+        job = self._next_job()
         if job is not None:
             job()
         elif self._connected:
+            self._read()
+        elif self._away is not None:
+            self._try_again()
+        self._check_clock()
+
+    def _next_job(self) -> Callable[[], None] | None:
+        """Return a job that waits; where no frames can be read, wait for one."""
+        try:
+            if self._connected:
+                return self._jobs.get_nowait()
+            if self._away is None:
+                return self._jobs.get()
+            return self._jobs.get(timeout=max(0.0, self._next_try - time.monotonic()))
+        except Empty:
+            return None
+
+    def _read(self) -> None:
+        try:
             sample = self._source.read(_SLICE)
             if sample is not None:
                 self._take(sample)
             self._revive()
-            self._check_clock()
-        elif self._away is not None:
-            self._try_again()
-
-    def _until_next_try(self) -> float:
-        if self._away is None:
-            return _LONGEST_BACKOFF
-        return max(self._next_try - time.monotonic(), 0.0)
+        except DeviceError as error:
+            self._lose(error)
+        except EndOfData:
+            _log.info('the recording has been played to its end')
+            self._ended = True
+            self._stop_by_itself(None)
+        except Interrupted:
+            pass  # whoever ends the program is about to close us
 
     # Jobs
 
-    def _open_source(self) -> None:
-        self._account.interrupted()
-        self._mender.restart()
+    def _open_source(self, reason: Reason) -> SourceInfo:
+        """Open the source and set it up, lit if active."""
+        self._ledger.interrupted()
         self._judge.reset()
         self._revived = False
         self._inputs = -1
-        reason = Reason.START if self._away is None else Reason.RESUME
-        info = self._source.open(reason)
+        info = self._info = self._source.open(reason)
+        self._judge.set_up()
         if not math.isnan(info.period_ns):
-            self._account.period = Period(info.period_ns)
-        self._info = info
+            self._ledger.loss.period = Period(info.period_ns)
+        self._listener.on_info(info)
+        if self._active:
+            self._light_up(reason)
         self._connected = True
         self._away = self._failure = None
-        self._ended = False
+        self._ended = self._reset_tried = False
+        self._hint = ''
         self._backoff = _LOOK_AGAIN
-        self._listener.on_info(info)
+        return info
 
     def _close_source(self) -> None:
         try:
             self._deactivate()
         finally:
-            self._connected = False
             self._away = self._failure = None
             self._running.clear()
             self._shut()
@@ -319,57 +333,44 @@ class Acquisition:
         if not self._connected:
             if self._away is not None:
                 raise DeviceError(f'the device is away: {self._away}; it is being looked for')
-            self._open_source()
+            self._open_source(Reason.START)
         try:
-            if not self._source.live:
-                self._mender.forget()
             self._light_up(Reason.START)
         except BaseException as error:
-            self._unsettled.clear()
+            self._changes.give_up()
             if isinstance(error, DeviceError):
                 self._lose(error)
             else:
                 self._go_dark()
             raise
-        self._begin()
+        self._ledger.begin()
+        self._ended = self._rate_told = False
+        self._listener.on_sensor_rate(math.nan)
         self._active = True
 
     def _light_up(self, reason: Reason) -> None:
-        self._activating = True
+        self._lighting_up = True
         try:
             self._source.activate(reason)
             if self.sync_output:
                 self._source.set_sync(True)
         finally:
-            self._activating = False
-
-    def _begin(self) -> None:
-        """Start counting: the next frame is frame_index 0."""
-        self._clock.start()
-        self._account.begin(fresh=not self._source.live)
-        self._frame_index = self._capture_index = 0
-        self._damaged = 0
-        self._stamp0_ns: int | None = None
-        self._time_ms = 0.0
-        self._rate_told = False
-        self._ended = False
-        self._edges = 0
-        self._edges_known = True
-        self._listener.on_sensor_rate(math.nan)
+            self._lighting_up = False
 
     def _deactivate(self) -> None:
         if not self._active:
-            self._failure = None
             return
         try:
             if self._connected:
                 self._drain()
                 if self.sync_output:
                     self._source.set_sync(False)
-        except (DeviceError, EndOfData) as error:
+        except MiniscopeError as error:
             _log.info('while the last frames were taken: %s', error)
-        finally:
-            self._leave()
+        except Exception as error:
+            self._fail(error)
+            return
+        self._leave()
 
     def _drain(self) -> None:
         """Publish what has arrived already: the last edge on the sync output is the last frame."""
@@ -382,20 +383,20 @@ class Acquisition:
     def _leave(self) -> None:
         """Publish no more, and go dark."""
         self._active = False
-        for event, _ in self._unsettled:
-            self._listener.on_change(Change(event, self._clock.at(event.sent_ns), -1))
-        self._unsettled.clear()
+        self._changes.give_up()
         self._go_dark()
         self._report()
 
     def _go_dark(self) -> None:
         """Make the scope dark and stay open; where that fails, look for the device again."""
-        if not self._connected:
-            return
-        try:
-            self._source.deactivate()
-        except MiniscopeError as error:
-            self._lose(error)
+        if self._connected:
+            try:
+                self._source.deactivate()
+            except MiniscopeError as error:
+                self._lose(error)
+        if self._away is not None and self._source.may_be_lit:
+            _log.error('THE LIGHT MAY STILL BE ON: %s; the device is made dark as soon as it can '
+                       'be opened again', self._away)
 
     def _shut(self) -> None:
         """Close the source; open a dead one once more if the light may be on."""
@@ -408,18 +409,28 @@ class Acquisition:
         except Exception as error:
             _log.error('THE LIGHT MAY STILL BE ON: %s', error)
 
-    def _apply_sync(self) -> None:
-        if self._active and self._connected:
-            self._source.set_sync(self.sync_output)
+    def _apply_sync(self, on: bool) -> None:
+        try:
+            if self._active and self._connected:
+                # Takes the frame under way, which still counts as it was.
+                self._source.set_sync(on)
+        finally:
+            self.sync_output = on
+
+    def _hard_reset(self) -> None:
+        self._source.hard_reset()
+        self._backoff = _LOOK_AGAIN
+        self._next_try = time.monotonic() + _LOOK_AGAIN
 
     # Loss of the device, and failures
 
     def _lose(self, error: Exception) -> None:
         """Note that the device is gone, and look for it unless that is not wanted."""
         self._connected = False
+        self._changes.give_up()
         if not self.reconnect:
             self._shut()
-            self._stop_by_itself(f'{error} (not looked for again: reconnect is off)')
+            self._stop_by_itself(str(error))
             return
         self._source.close()
         _log.error('the device is lost: %s; looking for it', error)
@@ -428,41 +439,56 @@ class Acquisition:
 
     def _try_again(self) -> None:
         try:
-            self._open_source()
-            if self._active:
-                self._light_up(Reason.RESUME)
-                # How often the box toggled until it went is not known.
-                self._edges_known = False
+            info = self._open_source(Reason.RESUME)
         except Interrupted:
+            self._source.close()
             self._next_try = time.monotonic() + _LOOK_AGAIN
-            return
         except DeviceAbsent as error:
             self._put_off(error, _LOOK_AGAIN)
-            return
         except DeviceError as error:
+            if isinstance(error, NoLink) and not self._reset_tried:
+                self._reset_port()
             self._put_off(error, self._backoff)
             self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF)
-            return
-        self._reconnects += 1
-        _log.info('the device is back at %s', self._info.path if self._info else '?')
+        else:
+            self._reconnects += 1
+            _log.info('the device is back at %s', info.path)
 
     def _put_off(self, error: DeviceError, seconds: float) -> None:
         self._source.close()
-        if self._away != str(error):
-            self._away = str(error)
-            light = '; THE LIGHT MAY STILL BE ON' if self._source.may_be_lit else ''
-            _log.warning('the device is not back yet: %s%s', error, light)
+        self._changes.give_up()
+        if not self.reconnect:
+            self._shut()
+            self._stop_by_itself(str(error))
+            return
         self._next_try = time.monotonic() + seconds
+        away = f'{error}{self._hint}'
+        if self._away != away:
+            self._away = away
+            light = '; THE LIGHT MAY STILL BE ON' if self._source.may_be_lit else ''
+            _log.warning('the device is not back yet: %s%s', away, light)
 
-    def _end(self) -> None:
-        _log.info('the recording has been played to its end')
-        self._ended = True
-        self._stop_by_itself(None)
+    def _reset_port(self) -> None:
+        """Restart a box that opens but sends nothing, once an outage: it may be frozen."""
+        self._reset_tried = True
+        try:
+            self._hard_reset()
+        except MiniscopeError as error:
+            self._hint = f'; its USB port could not be reset: {error}'
+        else:
+            _log.warning('the USB port of the device was reset')
 
     def _fail(self, error: Exception) -> None:
+        """Go dark and stop because of what nobody has foreseen."""
         _log.error('the capture thread met an error: %s', error, exc_info=error)
-        self._shut()
-        self._stop_by_itself(f'{type(error).__name__}: {error}')
+        try:
+            self._shut()
+        except Exception as another:
+            _log.error('THE LIGHT MAY STILL BE ON: %s', another, exc_info=another)
+        try:
+            self._stop_by_itself(f'{type(error).__name__}: {error}')
+        except Exception as another:
+            _log.error('nobody could be told that it stopped: %s', another, exc_info=another)
 
     def _stop_by_itself(self, failure: str | None) -> None:
         """End the acquisition from within and have the node leave the active state."""
@@ -477,55 +503,35 @@ class Acquisition:
 
     def _take(self, sample: Sample) -> None:
         """Account for one frame, and publish it if it is to be published."""
+        self._ledger.mend(sample)
+        if not self._active:
+            self._ledger.pass_over(sample)
         if sample.damaged:
             self._damaged += 1
-            self._account.damaged()
+            if self._active and self._connected:
+                self._ledger.loss.damaged()
             return
         self._received += 1
-        self._mender.mend(sample, self._account.period.ns)
         self._last_ns = sample.stamp_ns
-        self._account.counter.bits = sample.device_count_bits
         verdict = self._judge.judge(sample.orientation or sample.quaternion, sample.stamp_ns)
-        if self._active and not self._activating:
-            self._publish(sample, verdict)
-        else:
-            self._account.observe(sample.stamp_ns, sample.sequence, sample.device_count)
-        if sample.digital_inputs != self._inputs:
-            self._inputs = sample.digital_inputs
-            self._listener.on_inputs(self._inputs, self._ros_time(sample))
-
-    def _publish(self, sample: Sample, verdict: Verdict) -> None:
-        loss = self._account.frame(sample.stamp_ns, sample.sequence, sample.device_count)
-        if self._stamp0_ns is None:
-            self._stamp0_ns = sample.stamp_ns
-        self._capture_index += loss.lost
-        self._time_ms = (sample.stamp_ns - self._stamp0_ns) / 1e6
-        self._edges += loss.edges
-        frame = Frame(
-            sample=sample, stamp_ns=self._ros_time(sample),
-            receive_ns=self._clock.at(sample.receive_ns),
-            frame_index=self._frame_index, capture_index=self._capture_index, loss=loss,
-            device_frame_count=self._account.counter.count,
-            sync_edge=self._edges if self.sync_output and self._edges_known else -1,
-            verdict=verdict, time_ms=self._time_ms, rate=1e9 / self._account.period.ns,
-            waiting=self._source.waiting)
-        self._settle_changes(sample.stamp_ns)
-        self._listener.on_frame(frame)
-        self._frame_index += 1
-        self._capture_index += 1
-        self._edges += 1
-        if not self._rate_told and self._time_ms >= _RATE_KNOWN_MS:
+        if self._active and self._connected:
+            toggles = self.sync_output and self._source.has_sync_output
+            frame = self._ledger.enter(sample, verdict, toggles)
+            self._changes.settle(sample.stamp_ns, frame.capture_index)
+            self._listener.on_frame(frame)
             self._tell_rate()
-
-    def _ros_time(self, sample: Sample) -> int:
-        own = self._source.ros_time_ns(sample)
-        return self._clock.at(sample.stamp_ns) if own is None else own
+        if sample.digital_inputs not in (-1, self._inputs):
+            self._inputs = sample.digital_inputs
+            self._listener.on_inputs(self._inputs, self._ledger.ros_time_ns(sample))
 
     def _tell_rate(self) -> None:
+        """Tell the measured rate, once an acquisition."""
+        if self._rate_told or self._ledger.time_ms < _RATE_KNOWN_MS:
+            return
         self._rate_told = True
-        measured = 1e9 / self._account.period.ns
+        measured = self._ledger.rate
         self._listener.on_sensor_rate(measured)
-        rate = self._rate or (self._info.frame_rate if self._info else math.nan)
+        rate = self._info.frame_rate if self._info else math.nan
         if abs(measured / rate - 1) > _RATE_TOLERANCE:
             _log.warning(
                 'the sensor takes %.2f frames/s, %+.1f %% off the %g that are set',
@@ -546,46 +552,37 @@ class Acquisition:
         step_ns = self._clock.check()
         if step_ns:
             _log.warning(
-                'the system clock was set by %+.3f s; the stamps of this acquisition keep to the '
-                'clock as it was at its start', step_ns / 1e9)
+                'the system clock was set by %+.3f s; stamps keep to the clock as it was until '
+                'the next acquisition', step_ns / 1e9)
 
     def _report(self) -> None:
-        totals = self._account.totals
-        evidence = ', '.join(f'{count} by {name}' for name, count in totals)
-        rate = (self._frame_index - 1) / self._time_ms * 1e3 if self._time_ms else math.nan
+        ledger = self._ledger
+        totals = ledger.loss.totals
+        seconds = ledger.time_ms / 1e3
         _log.info(
-            'acquisition ended: %d frames captured = %d published + %d lost (%s); %d damaged; '
-            'display skipped %d; %.1f s, %.3f frames/s on average', self._capture_index,
-            self._frame_index, totals.lost, evidence, self._damaged,
-            self._listener.display_skipped, self._time_ms / 1e3, rate)
+            'acquisition ended: %d frames captured = %d published + %d lost (%d by sequence, '
+            '%d by counter, %d by time, %d damaged); display skipped %d; %.1f s, %.3f frames/s '
+            'on average', ledger.captured, ledger.published, totals.lost, totals.sequence,
+            totals.counter, totals.time, totals.damaged, self._listener.display_skipped, seconds,
+            (ledger.published - 1) / seconds if seconds else math.nan)
 
     # Controls
 
     def _on_control(self, event: ControlEvent) -> None:
         if event.control == 'frame_rate' and event.value != self._rate:
             self._rate = event.value
-            self._account.period.forget()
-        if self._active or self._activating:
-            self._unsettled.append((event, self._activating))
+            self._ledger.loss.period.forget()
+            if self._info is not None:
+                self._info = replace(self._info, frame_rate=event.value)
+        if self._lighting_up or (self._active and self._connected):
+            self._changes.hold(event, lighting_up=self._lighting_up)
         else:
-            self._listener.on_change(Change(event, self._clock.at(event.sent_ns), -1))
+            self._announce(event, -1)
 
-    def _settle_changes(self, stamp_ns: int) -> None:
-        """
-        Publish the changes whose first whole frame is known now.
-
-        A packet runs at the end of the frame during which it was sent or of the next one, and
-        changes the exposure of the frame after that in its middle. So two frames after the first
-        one that began later than the sending, the value holds for certain. What activation sends
-        holds from its first frame on.
-        """
-        if not self._unsettled:
-            return
-        waiting: list[tuple[ControlEvent, bool]] = []
-        for event, activation in self._unsettled:
-            if activation or event.sent_ns <= stamp_ns:
-                first = self._capture_index + (0 if activation else 2)
-                self._listener.on_change(Change(event, self._clock.at(event.sent_ns), first))
-            else:
-                waiting.append((event, activation))
-        self._unsettled = waiting
+    def _announce(self, event: ControlEvent, first_capture_index: int) -> None:
+        """Tell of a change; whoever cannot be told must not keep the light on."""
+        change = Change(event, self._clock.at(event.sent_ns), first_capture_index)
+        try:
+            self._listener.on_change(change)
+        except Exception as error:
+            _log.error('a control change could not be published: %s', error, exc_info=error)

@@ -41,7 +41,7 @@ class RunningMedian:
 
     @property
     def value(self) -> float:
-        """The median; NaN while there is no value."""
+        """Return the median; NaN while there is no value."""
         return self.quantile(0.5)
 
     def quantile(self, share: float) -> float:
@@ -113,7 +113,7 @@ class RosTime:
 
     @property
     def state(self) -> ClockState:
-        """The offset in use and what became of the system clock since."""
+        """Return the offset in use and what became of the system clock since."""
         return ClockState(self._offset_ns, self._last_ns - self._offset_ns, self._steps)
 
 
@@ -123,14 +123,22 @@ class FollowedTime(RosTime):
     def __init__(self, now_ns: Callable[[], int]) -> None:
         super().__init__()
         self._now_ns = now_ns
+        self._tick_ns = self._asked = 0
 
     def check(self) -> int:
         """Return 0: such a clock may be set at any time."""
         return 0
 
     def at(self, monotonic_ns: int) -> int:
-        """Return the ROS time now [ns]: that of what has just happened."""
-        return self._now_ns()
+        """
+        Return the ROS time now [ns]: that of what has just happened.
+
+        No two answers are equal, even if the clock ticks more slowly than frames come.
+        """
+        now_ns = self._now_ns()
+        self._asked = self._asked + 1 if now_ns == self._tick_ns else 0
+        self._tick_ns = now_ns
+        return now_ns + self._asked
 
 
 class StampMender:
@@ -141,8 +149,10 @@ class StampMender:
     arrival, or older than any buffer ring can hold.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, waiting: Callable[[], bool] = lambda: False) -> None:
+        """Begin; waiting tells whether another frame is ready already."""
         self.bad = 0
+        self._waiting = waiting
         self._latency = RunningMedian(31)
         self._last_ns: int | None = None
         self._last_sequence: int | None = None
@@ -186,6 +196,7 @@ class StampMender:
             if steps > 0 and not math.isnan(period_ns):
                 by_period = self._last_ns + round(steps * period_ns)
                 # Arrival says which period it is, the period says where in it the stamp lies.
-                if abs(by_period - by_arrival) < period_ns / 2:
+                # With another frame waiting we are late, and arrival says nothing.
+                if abs(by_period - by_arrival) < period_ns / 2 or self._waiting():
                     predicted = by_period
         return max(predicted, self._last_ns + 1)

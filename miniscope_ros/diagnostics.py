@@ -91,10 +91,10 @@ class Diagnostics:
             values |= {
                 'device type': info.device_type, 'name': info.card, 'firmware': info.firmware,
                 'path': info.path, 'USB port': info.location, 'transport': info.transport}
-        if status.state in ('failed', 'away'):
-            return ERROR, f'{status.state}: {status.error}', values
-        if error:
-            return ERROR, error, values
+        if status.state == 'away':
+            return ERROR, f'away: {status.error}', values
+        if error or status.state == 'failed':
+            return ERROR, error or status.error, values
         if info is not None and info.warnings:
             return WARN, '; '.join(info.warnings), values
         return OK, status.state, values
@@ -115,8 +115,9 @@ class Diagnostics:
             'rate out [frames/s]': self._rates.rate('out', status.published, now),
             'rate measured [frames/s]': measured, 'rate set [frames/s]': rate,
             'captured': status.captured, 'published': status.published, 'lost': lost,
-            **{f'lost by {name}': count for name, count in status.losses},
-            'damaged': status.damaged, 'display skipped': skipped,
+            'lost by sequence': status.losses.sequence, 'lost by counter': status.losses.counter,
+            'lost by time': status.losses.time, 'lost damaged': status.losses.damaged,
+            'damaged since start': status.damaged, 'display skipped': skipped,
             'duration [s]': status.duration_s}
         if share >= LOSS_ERROR:
             return ERROR, f'{share:.1%} of the frames are being lost', values
@@ -174,5 +175,3 @@ class Diagnostics:
 
 def _show(value: Any) -> str:
     return f'{value:.4g}' if isinstance(value, float) else str(value)
-
-

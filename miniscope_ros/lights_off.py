@@ -13,6 +13,8 @@ from miniscope_ros.errors import ConfigurationError, MiniscopeError
 from miniscope_ros.sources.registry import make_daq
 from miniscope_ros.stop import Stop
 
+_FIRST_FRAME = 2.0  # [s]
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make a scope dark; exit status 1, with the reason, if it is not known to be dark."""
@@ -28,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f'{", ".join(sorted(catalogue))}')
         device_type = catalogue[options.device_type]
         values = {name: control.start for name, control in device_type.controls.items()}
-        make_daq(options.device, device_type, stop.event, values).make_dark()
+        make_daq(options.device, device_type, stop.event, values).make_dark(_FIRST_FRAME)
     except MiniscopeError as error:
         print(f'lights_off: {error}\nlights_off: THE LIGHT MAY STILL BE ON', file=sys.stderr)
         sys.exit(1)

@@ -4,17 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 import math
 
 from miniscope_ros.clock import RunningMedian
 
-_INTERVALS = 101
+_INTERVALS = 301
 _TRUSTED_STEPS = 3
 _STEADY_SPREAD = 0.2
 _STEADY_INTERVALS = 10
+_SMOOTHING = 0.4
 
 
 class Evidence(IntEnum):
@@ -37,7 +37,10 @@ class FrameLoss:
     edges: int = 0  # of the lost ones those that the box finished: they have a sync edge
 
 
-@dataclass(slots=True)
+_NOTHING = FrameLoss()
+
+
+@dataclass(frozen=True, slots=True)
 class LossTotals:
     """Lost frames of one acquisition by evidence; their sum is the number lost."""
 
@@ -48,12 +51,8 @@ class LossTotals:
 
     @property
     def lost(self) -> int:
-        """All of them."""
-        return sum(count for _, count in self)
-
-    def __iter__(self) -> Iterator[tuple[str, int]]:
-        return iter((('sequence', self.sequence), ('counter', self.counter),
-                     ('time', self.time), ('damaged', self.damaged)))
+        """Return the number of all of them."""
+        return self.sequence + self.counter + self.time + self.damaged
 
 
 class Period:
@@ -71,7 +70,7 @@ class Period:
 
     @property
     def ns(self) -> float:
-        """The period [ns]; NaN until two frames came."""
+        """Return the period [ns]; NaN until two frames came."""
         return self._intervals.value
 
     @property
@@ -85,10 +84,10 @@ class Period:
         spread = self._intervals.quantile(0.9) - self._intervals.quantile(0.1)
         return len(self._intervals) >= _STEADY_INTERVALS and spread < _STEADY_SPREAD * self.ns
 
-    def observe(self, stamp_ns: int) -> None:
-        """Take the stamp of a received frame in, whether it is published or not."""
+    def observe(self, stamp_ns: int, periods: int = 1) -> None:
+        """Take in the stamp of a frame that came so many periods after the one before."""
         if self._last_ns is not None and stamp_ns > self._last_ns:
-            self._intervals.add(stamp_ns - self._last_ns)
+            self._intervals.add((stamp_ns - self._last_ns) / periods)
         self._last_ns = stamp_ns
 
     def restart(self) -> None:
@@ -111,42 +110,39 @@ class DeviceCounter:
     """
 
     bits: int = 32
+    count: int = -1  # of the last frame, unwrapped; -1 unknown
     _last: int | None = None
+    _elapsed: int = 0
     _wrapped: int = 0
     _good: int = 0
 
     def step(self, raw: int | None, elapsed: int) -> int | None:
         """
-        Return by how much the counter rose since the last frame; None if it cannot be trusted.
+        Return by how much the counter rose since it was last read; None if it is unknown.
 
-        elapsed is the number of periods between the two stamps.
+        raw is None where it was not read, elapsed the number of periods since the last frame.
         """
+        self.count = -1
+        self._elapsed += elapsed
         if raw is None:
-            self.restart()
             return None
         step = 0 if self._last is None else (raw - self._last) % (1 << self.bits)
         # One above what time says: a counter read beside the frame may be the next frame's.
-        plausible = 0 < step <= elapsed + 1
+        plausible = 0 < step <= self._elapsed + 1
         if self._last is not None and plausible and raw < self._last:
             self._wrapped += 1 << self.bits
-        self._last = raw
+        self._last, self._elapsed = raw, 0
         self._good = self._good + 1 if plausible else 0
-        return step if self.trusted else None
-
-    @property
-    def trusted(self) -> bool:
-        """Whether it has behaved like a counter for long enough."""
-        return self._good >= _TRUSTED_STEPS
-
-    @property
-    def count(self) -> int:
-        """The unwrapped count; -1 while it cannot be trusted."""
-        return self._wrapped + self._last if self.trusted and self._last is not None else -1
+        if self._good < _TRUSTED_STEPS:
+            return None
+        self.count = self._wrapped + raw
+        return step
 
     def restart(self) -> None:
-        """Forget the last reading: a new stream begins."""
+        """Forget all: a new stream begins, and the device may have started anew."""
+        self.count = -1
         self._last = None
-        self._good = 0
+        self._elapsed = self._wrapped = self._good = 0
 
 
 @dataclass
@@ -164,57 +160,74 @@ class LossAccount:
     steady: bool = True  # False: time counts only while the intervals are even
     totals: LossTotals = field(default_factory=LossTotals)
     counter: DeviceCounter = field(default_factory=DeviceCounter)
-    _stamp_ns: int | None = None
+    _smooth_ns: float | None = None  # stamp of the last frame, its jitter smoothed out
     _sequence: int | None = None
     _damaged: int = 0
 
     def damaged(self) -> None:
-        """Note a damaged frame; the next good one carries it in its loss."""
+        """Count a damaged frame; the next good one carries it in its loss."""
         self._damaged += 1
+        self.totals = replace(self.totals, damaged=self.totals.damaged + 1)
 
     def observe(self, stamp_ns: int, sequence: int | None, raw_count: int | None) -> None:
-        """Take in a good frame that is thrown away: what the next one is compared with."""
-        self.counter.step(raw_count, 1)
-        self.period.observe(stamp_ns)
-        self._stamp_ns, self._sequence = stamp_ns, sequence
-        self._damaged = 0
+        """Take in a frame that is thrown away: what the next one is compared with."""
+        by_time = self._by_time(stamp_ns)
+        self.counter.step(raw_count, by_time + 1)
+        self._compare_with(stamp_ns, sequence, by_time)
 
     def frame(self, stamp_ns: int, sequence: int | None, raw_count: int | None) -> FrameLoss:
         """Return what was lost before the frame with this stamp [ns], sequence and counter."""
+        damaged, self._damaged = self._damaged, 0
         by_time = self._by_time(stamp_ns)
         by_sequence = self._by_sequence(sequence)
         step = self.counter.step(raw_count, by_time + 1)
         # Read beside the frame, the counter may run one ahead; time tells that from a loss.
         by_counter = 0 if step is None else min(step - 1, by_time)
-        self._stamp_ns, self._sequence = stamp_ns, sequence
-        damaged, self._damaged = self._damaged, 0
-        self.period.observe(stamp_ns)
+        self._compare_with(stamp_ns, sequence, by_time)
         return self._add(damaged, by_sequence, by_counter, by_time)
 
+    def _compare_with(self, stamp_ns: int, sequence: int | None, by_time: int) -> None:
+        period_ns = self.period.ns
+        early_ns = math.nan
+        if self._smooth_ns is not None and not by_time:
+            early_ns = self._smooth_ns + period_ns - stamp_ns
+        # An interval has the jitter of two stamps, unless the first one's is smoothed out.
+        near = abs(early_ns) < period_ns / 2
+        self._smooth_ns = stamp_ns + (1 - _SMOOTHING) * early_ns if near else stamp_ns
+        # What the sequence shows as lost is no reason to take the period for longer.
+        self.period.observe(stamp_ns, 1 + self._by_sequence(sequence))
+        self._sequence = sequence
+
     def _add(self, damaged: int, by_sequence: int, by_counter: int, by_time: int) -> FrameLoss:
-        upto_sequence = max(damaged, by_sequence)
-        upto_counter = max(upto_sequence, by_counter)
-        lost = max(upto_counter, by_time)
-        shares = {
-            Evidence.DAMAGED: damaged,
-            Evidence.SEQUENCE: upto_sequence - damaged,
-            Evidence.COUNTER: upto_counter - upto_sequence,
-            Evidence.TIME: lost - upto_counter,
-        }
-        self.totals.damaged += shares[Evidence.DAMAGED]
-        self.totals.sequence += shares[Evidence.SEQUENCE]
-        self.totals.counter += shares[Evidence.COUNTER]
-        self.totals.time += shares[Evidence.TIME]
-        strongest = max((e for e, n in shares.items() if n), default=Evidence.NONE)
-        return FrameLoss(lost, damaged, strongest, upto_counter)
+        """Give each lost frame to the plainest evidence that there is of it."""
+        in_sequence = max(damaged, by_sequence)
+        finished = max(in_sequence, by_counter)
+        lost = max(finished, by_time)
+        if not lost:
+            return _NOTHING
+        totals = self.totals  # damaged ones are in it already
+        self.totals = replace(
+            totals,
+            sequence=totals.sequence + in_sequence - damaged,
+            counter=totals.counter + finished - in_sequence,
+            time=totals.time + lost - finished)
+        if damaged:
+            evidence = Evidence.DAMAGED
+        elif lost > finished:
+            evidence = Evidence.TIME
+        elif finished > in_sequence:
+            evidence = Evidence.COUNTER
+        else:
+            evidence = Evidence.SEQUENCE
+        return FrameLoss(lost, damaged, evidence, finished)
 
     def _by_time(self, stamp_ns: int) -> int:
         period_ns = self.period.ns
-        if self._stamp_ns is None or math.isnan(period_ns):
+        if self._smooth_ns is None or math.isnan(period_ns):
             return 0
         if not self.steady and not self.period.steady:
             return 0
-        return max(0, round((stamp_ns - self._stamp_ns) / period_ns) - 1)
+        return max(0, round((stamp_ns - self._smooth_ns) / period_ns) - 1)
 
     def _by_sequence(self, sequence: int | None) -> int:
         if sequence is None or self._sequence is None:
@@ -227,12 +240,12 @@ class LossAccount:
         self.totals = LossTotals()
         self._damaged = 0
         if fresh:
-            self._stamp_ns = self._sequence = None
+            self._smooth_ns = self._sequence = None
             self.period.restart()
             self.counter.restart()
 
     def interrupted(self) -> None:
-        """Go on after an outage: only time tells what it cost."""
+        """Go on with another stream: time alone tells what was lost until its first frame."""
         self._sequence = None
         self.counter.restart()
         self.period.restart()

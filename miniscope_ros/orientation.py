@@ -118,18 +118,22 @@ class OrientationJudge:
         self._last_change_ns: int | None = None
         self._zero_since_ns: int | None = None
         self._brown_out = False
+        self.set_up()
+
+    def set_up(self) -> None:
+        """Count valid readings from now on: before its set-up a sensor has none."""
         self._readings = 0
         self._valid_share = math.nan
 
     @property
     def brown_out(self) -> bool:
         """
-        Return whether readings have been all zero for a second.
+        Return whether readings have been all zero for a second, after others in this stream.
 
         The sensor has then lost its set-up, which the init list mends. True until the first
-        other reading.
+        other reading. Zeros from the beginning are no brown-out: the set-up was just sent.
         """
-        return self._brown_out
+        return self._brown_out and self._changed
 
     def judge(self, quaternion: Quaternion | RawQuaternion | None, time_ns: int) -> Verdict:
         """Judge the reading taken at a time [ns] of any clock that does not go back."""
@@ -185,7 +189,7 @@ class OrientationJudge:
             return State.NO_SENSOR, 'this device type has no orientation sensor'
         if self._first is None:
             return State.WAITING, 'no reading yet'
-        if self._brown_out:
+        if self.brown_out:
             return State.ALL_ZERO, (
                 'all readings are zero: the sensor lost its set-up in a brown-out, or is '
                 'missing; if sending the init list again did not help, reconnect the scope and '
@@ -198,7 +202,7 @@ class OrientationJudge:
                 f'the reading has not changed in the {waited:.0f} s since the stream began, so '
                 'none is published: kernels since 6.10.3 answer from a cache unless the box runs '
                 'fixed firmware; update the firmware of the box or use an older kernel (a scope '
-                'that lies still may look the same: move it)')
+                'that lies still may look the same: move it; so may one without its sensor)')
         if self._valid_share < _ENOUGH_VALID:
             return State.INVALID, (
                 f'{1 - self._valid_share:.0%} of the readings are no unit quaternions and not '

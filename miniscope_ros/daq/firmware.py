@@ -25,7 +25,13 @@ _log = logging.getLogger(__name__)
 OPEN_EPHYS_UNIT = uuid.UUID('b33905c0-5500-4fee-9058-2c3efd330bb9').bytes_le
 
 _WRITE_GAP = 128e-6
+_BURST = 4  # packets, then a rest: the box's queue has no overflow check
+_REST = 0.01
 _FULL_RANGE = 65535
+_QUESTIONS = 5
+_QUESTION_PAUSE = 0.05
+_CURRENT_INTERFACE = 2
+_HIGHEST_INTERFACE = 15  # anything else that HUE tells is no version
 _STUCK_READS = 30
 _TRIES = 3
 
@@ -45,9 +51,11 @@ class Firmware(Protocol):
     """A DAQ box's firmware behind a transport."""
 
     name: str
+    warnings: tuple[str, ...]
+    tells_in_frames: bool  # its state is part of each frame; else it is read beside the frame
 
     def send(self, packet: bytes) -> None:
-        """Queue a packet in the box; it runs when a frame ends. Keeps the gap between writes."""
+        """Queue a packet in the box; it runs when a frame ends. Keeps the pauses it needs."""
         ...
 
     def set_sync(self, on: bool) -> None:
@@ -72,17 +80,34 @@ def recognise(transport: Transport, orientation: bool) -> Firmware:
 
 
 class _Pacer:
-    """Keeps writes to the box apart."""
+    """Keeps writes to the box apart, and lets it rest in a long list of packets."""
 
     def __init__(self) -> None:
-        self._next = 0.0
+        self._last = -math.inf
+        self._run = 0  # packets without a rest
 
     def write(self, write: Callable[[], None]) -> None:
-        pause = self._next - time.monotonic()
-        if pause > 0:
-            time.sleep(pause)
-        write()
-        self._next = time.monotonic() + _WRITE_GAP
+        """Write one control."""
+        self._pause(_WRITE_GAP)
+        try:
+            write()
+        finally:
+            self._last = time.monotonic()
+
+    def packet(self, send: Callable[[], None]) -> None:
+        """Send one packet."""
+        if time.monotonic() - self._last >= _REST:
+            self._run = 0
+        elif self._run >= _BURST:
+            self._pause(_REST)
+            self._run = 0
+        self._run += 1
+        send()
+
+    def _pause(self, seconds: float) -> None:
+        rest = self._last + seconds - time.monotonic()
+        if rest > 0:
+            time.sleep(rest)
 
 
 def _persist(send: Callable[[], None]) -> None:
@@ -92,13 +117,17 @@ def _persist(send: Callable[[], None]) -> None:
             return send()
         except DeviceLost:
             raise
-        except DeviceError:
+        except DeviceError as error:
             if not remaining:
-                raise
+                raise DeviceError(
+                    f'{error}, {_TRIES} times: the DAQ box takes no commands; check the USB '
+                    'cable, then call hard_reset or plug the box in again') from error
 
 
 class UclaFirmware:
     """Commands as three control writes, state as control reads."""
+
+    tells_in_frames = False
 
     def __init__(self, transport: Transport, orientation: bool) -> None:
         self._transport = transport
@@ -113,9 +142,14 @@ class UclaFirmware:
                     f'{title} control reaches {"nothing" if limits is None else limits[1]}, '
                     f'not {_FULL_RANGE}; update the firmware of the box')
         self.name = 'UCLA'
+        self.warnings: tuple[str, ...] = ()
         version = self._version()
         if version is not None:
             self.name += f' interface {version}'
+            if version < _CURRENT_INTERFACE:
+                self.warnings = (
+                    f'the firmware of the DAQ box has interface {version}, where '
+                    f'{_CURRENT_INTERFACE} is current: functions may be missing; update it',)
         self._counting = transport.control_range(controls.EXPOSURE_ABSOLUTE) is not None
         self._count = -1
         self._unchanged = 0
@@ -125,31 +159,46 @@ class UclaFirmware:
 
     def _version(self) -> int | None:
         """Ask for the interface version; the question switches the sync output off."""
-        try:
-            self._transport.write_control(controls.SATURATION, 2)
-            for _ in range(5):
+        self._set_saturation(2)
+        answer = self._answer()
+        self.set_sync(False)
+        return answer if 1 <= answer <= _HIGHEST_INTERFACE else None
+
+    def _answer(self) -> int:
+        answer = 0
+        for question in range(_QUESTIONS):
+            if question:
+                time.sleep(_QUESTION_PAUSE)
+            try:
                 answer = self._transport.read_controls([controls.HUE])[0]
-                if 1 <= answer <= 15:
-                    return answer
-                time.sleep(0.05)
-            return None
-        finally:
-            self.set_sync(False)
+            except DeviceLost:
+                raise
+            except DeviceError as error:
+                _log.debug('the firmware interface cannot be asked for: %s', error)
+                break
+            if 1 <= answer <= _HIGHEST_INTERFACE:
+                break
+        return answer
 
     def send(self, packet: bytes) -> None:
         """Queue a packet; see Firmware."""
-        _persist(partial(self._send, *encode(packet)))
+        _persist(partial(self._pacer.packet, partial(self._send, *encode(packet))))
 
     def _send(self, contrast: int, gamma: int, sharpness: int) -> None:
         for control, word in ((controls.CONTRAST, contrast), (controls.GAMMA, gamma),
                               (controls.SHARPNESS, sharpness)):
-            self._pacer.write(partial(self._transport.write_control, control, word))
+            self._write(control, word)
         self._last_gamma = gamma
 
     def set_sync(self, on: bool) -> None:
         """Switch the sync output; see Firmware."""
-        write = partial(self._transport.write_control, controls.SATURATION, int(on))
-        self._pacer.write(write)
+        self._set_saturation(int(on))
+
+    def _set_saturation(self, value: int) -> None:
+        _persist(partial(self._write, controls.SATURATION, value))
+
+    def _write(self, control: int, value: int) -> None:
+        self._pacer.write(partial(self._transport.write_control, control, value))
 
     def telemetry(self, yuyv: NDArray[np.uint8]) -> Telemetry:
         """Read the state; both quaternion words in one call, so that they belong together."""
@@ -185,7 +234,12 @@ class UclaFirmware:
         """Tell the trigger's level from one's own last word, served from the kernel's cache."""
         if self._transport.control_range(controls.GAMMA) is None:
             return False
-        return self._transport.read_controls([controls.GAMMA])[0] in (0, 1)
+        try:
+            return self._transport.read_controls([controls.GAMMA])[0] in (0, 1)
+        except DeviceLost:
+            raise
+        except DeviceError:
+            return False
 
     def _drop_stuck_counter(self, count: int) -> None:
         """Stop asking for a counter that stands still: every question costs a bus transfer."""
@@ -197,6 +251,8 @@ class UclaFirmware:
 class OpenEphysFirmware:
     """Commands through an extension unit, state in the chroma bytes of the first pixels."""
 
+    tells_in_frames = True
+
     _VERSION, _PACKETS, _FLAGS = 1, 2, 3
 
     def __init__(self, transport: Transport, unit: int, orientation: bool) -> None:
@@ -206,6 +262,7 @@ class OpenEphysFirmware:
         self._pacer = _Pacer()
         version = '.'.join(str(b) for b in transport.read_unit(unit, self._VERSION, 3))
         self.name = f'Open Ephys {version}'
+        self.warnings: tuple[str, ...] = ()
         # Five words, each in every second byte from 8k + 1 on.
         self._places = np.arange(1, 41, 2)
         self.set_sync(False)
@@ -215,11 +272,11 @@ class OpenEphysFirmware:
         words = encode(packet)
         body = b''.join(word.to_bytes(2, 'little') for word in words)
         data = (bytes([1]) + body).ljust(25, b'\0')
-        _persist(partial(self._write, self._PACKETS, data))
+        _persist(partial(self._pacer.packet, partial(self._write, self._PACKETS, data)))
 
     def set_sync(self, on: bool) -> None:
         """Switch the TTL output; see Firmware."""
-        self._write(self._FLAGS, bytes([int(on), 0]))
+        _persist(partial(self._write, self._FLAGS, bytes([int(on), 0])))
 
     def _write(self, selector: int, data: bytes) -> None:
         self._pacer.write(partial(self._transport.write_unit, self._unit, selector, data))

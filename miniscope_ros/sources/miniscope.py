@@ -12,21 +12,21 @@ import math
 from threading import Event, Lock
 import time
 
-import cv2
 from miniscope_ros.daq.catalogue import DeviceType
 from miniscope_ros.daq.control import Control, LIGHTS
-from miniscope_ros.daq.firmware import Firmware, recognise
+from miniscope_ros.daq.firmware import Firmware, recognise, Telemetry
 from miniscope_ros.daq.packets import HARD_RESET, serdes
 from miniscope_ros.errors import (
     ConfigurationError,
-    DeviceError,
     DeviceLost,
     Interrupted,
     MiniscopeError,
+    NoLink,
 )
 from miniscope_ros.sources.sample import ControlEvent, Reason, Sample, SourceInfo, StampSource
 from miniscope_ros.transports.transport import Buffer, Transport
 import numpy as np
+from numpy.typing import NDArray
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +49,15 @@ _FREEZE = 1.0
 
 FindTransport = Callable[[str], Transport]
 """Makes the transport; given the USB port of a box that was lost, to that same box, else ''."""
+
+
+def extract_grey(yuyv: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+    """
+    Write the sensor's own values to out (height, width): the even bytes of YUYV (1-D).
+
+    As the low bytes of 16-bit words NumPy takes them five times as fast as OpenCV by channel.
+    """
+    np.copyto(out, yuyv.view('<u2').reshape(out.shape), casting='unsafe')
 
 
 class MiniscopeSource:
@@ -166,7 +175,7 @@ class MiniscopeSource:
         for _ in range(2):
             sent_ns = self._send(serdes(self.device_type.pixel_clock))
             if not linked and not self._await_first(patience):
-                raise DeviceError(
+                raise NoLink(
                     f'{self._port or "the DAQ box"} sends no frames: no link to the scope; check '
                     'the coaxial cable between DAQ box and scope, and the scope itself')
             linked = self.may_be_lit = True  # a program that died may have left it lit
@@ -339,11 +348,19 @@ class MiniscopeSource:
         Throw frames away until so many have ended since a time [ns].
 
         A frame that waits in the ring, or was being read out at that time, may have ended before
-        and proves nothing: those count whose read-out began later.
+        and proves nothing: those count whose read-out began later. A damaged one proves nothing
+        either.
         """
+        last_whole = time.monotonic()
         while ends > 0:
-            if self._throw_away() is not None and self._began_ns >= since_ns:
-                ends -= 1
+            sample = self._throw_away()
+            if sample is not None and not sample.damaged:
+                last_whole = time.monotonic()
+                ends -= self._began_ns >= since_ns
+            elif time.monotonic() - last_whole > self._freeze_limit():
+                raise DeviceLost(
+                    f'no whole frame for {time.monotonic() - last_whole:.1f} s, only damaged '
+                    'ones: check device_type and the cables')
 
     def _await_time(self, seconds: float) -> None:
         """Throw frames away for that long."""
@@ -361,69 +378,6 @@ class MiniscopeSource:
 
     def _throw_away(self, *, freeze: bool = True) -> Sample | None:
         """Take a frame; None if none came in a while, DeviceLost if that lasts (freeze)."""
-        if self._heed_stop and self._stop.is_set():
-            raise Interrupted('stopped while the scope was being set up')
-        sample = self._dequeue(_SLICE)
-        if sample is not None:
-            self.on_thrown(sample)
-        elif freeze:
-            self._check_freeze()
-        return sample
-
-    def _freeze_limit(self) -> float:
-        return max(_FREEZE, _FREEZE_PERIODS / self._values['frame_rate'])
-
-    def _frames_flow(self) -> bool:
-        return time.monotonic() - self._last_frame < self._freeze_limit()
-
-    def _check_freeze(self) -> None:
-        if not self._frames_flow():
-            raise DeviceLost(
-                f'no frame for {time.monotonic() - self._last_frame:.1f} s: the DAQ box or the '
-                'scope is frozen or unplugged')
-
-    # Frames that wait in the ring ended before this, and prove nothing.
-            while self.waiting() and self._throw_away() is not None:
-                pass
-            for repeat in range(_DARK_REPEATS):
-                for light in self.device_type.lights:
-                    self._send(light.packets(light.darkest))
-                    if repeat == 0:
-                        self.on_control(ControlEvent(
-                            light.name, light.darkest, light.raw(light.darkest)[0], reason,
-                            time.monotonic_ns()))
-                last = repeat == _DARK_REPEATS - 1
-                frames = _DARK_FRAMES if last else 1
-                if not self._await_frames(frames, deadline - time.monotonic()):
-                    raise DeviceLost('no more frames, so the scope did not execute LED dark')
-        finally:
-            self._heed_stop = heed_stop
-        self._lit = self.may_be_lit = False
-
-    # Waiting
-
-    def _await_frames(self, frames: int, patience: float | None = None) -> bool:
-        """
-        Throw so many frames away; return False if that takes longer than patience [s].
-
-        Without a patience the device counts as lost when it freezes.
-        """
-        deadline = time.monotonic() + (math.inf if patience is None else patience)
-        while frames > 0:
-            if self._throw_away(freeze=patience is None) is not None:
-                frames -= 1
-            elif time.monotonic() >= deadline:
-                return False
-        return True
-
-    def _await_time(self, seconds: float, *, frames: int = 0) -> None:
-        """Throw frames away for that long, and at least so many."""
-        until = time.monotonic() + seconds
-        while frames > 0 or time.monotonic() < until:
-            if self._throw_away() is not None:
-                frames -= 1
-
-    def _throw_away(self, *, freeze: bool = True) -> Sample | None:
         if self._heed_stop and self._stop.is_set():
             raise Interrupted('stopped while the scope was being set up')
         sample = self._dequeue(_SLICE)
@@ -481,9 +435,9 @@ class MiniscopeSource:
         if buffer.damaged:
             return sample
         telemetry = firmware.telemetry(buffer.data)
-        height, width = self._grey.shape
-        # Of YUYV every even byte is Y, the sensor's own value.
-        cv2.extractChannel(buffer.data.reshape(height, width, 2), 0, self._grey)
+        if not firmware.tells_in_frames and self.waiting():
+            telemetry = Telemetry()  # read too late: it belongs to a later frame
+        extract_grey(buffer.data, self._grey)
         sample.quaternion = telemetry.quaternion
         sample.device_count = telemetry.device_count
         sample.device_count_bits = telemetry.device_count_bits

@@ -37,7 +37,7 @@ class ReplaySource(PlainSource):
     """
 
     live = False
-    steady = True
+    steady = True  # unless the recording tells what was lost, whatever its times
 
     def __init__(self, path: str, *, rate: float, loop: bool, stamps: Stamps) -> None:
         """
@@ -65,6 +65,7 @@ class ReplaySource(PlainSource):
             raise DeviceError(f'{recording.path} does not tell when it was recorded, so there are '
                               'no original stamps: set replay.stamps to now')
         self._recording = recording
+        self.steady = not recording.numbered
         return SourceInfo(
             width=recording.width, height=recording.height, encoding=recording.encoding,
             device_type=recording.device_type, has_orientation=recording.has_orientation,
@@ -102,6 +103,7 @@ class ReplaySource(PlainSource):
             stamp_ns=frame.time_ns - self._first_ns + recording.interval_ns,
             stamp_source=StampSource.RECORDED,
             receive_ns=time.monotonic_ns(),
+            sequence=frame.number,
             device_count=frame.device_count,
             device_count_bits=recording.device_count_bits,
             orientation=frame.orientation)
@@ -141,7 +143,7 @@ class ReplaySource(PlainSource):
 
     def _turns(self, recording: Recording) -> Generator[RecordedFrame, None, None]:
         """Yield the recording once or again and again, times and counters rising throughout."""
-        offset_ns = offset_count = 0
+        offset_ns = offset_count = offset_number = 0
         while True:
             told = len(recording.warnings)
             first = last = None
@@ -151,13 +153,16 @@ class ReplaySource(PlainSource):
                     count = last.device_count
                     if count is not None:
                         count = (count + offset_count) % (1 << recording.device_count_bits)
-                    yield replace(last, time_ns=last.time_ns + offset_ns, device_count=count)
+                    number = None if last.number is None else last.number + offset_number
+                    yield replace(last, time_ns=last.time_ns + offset_ns, device_count=count,
+                                  number=number)
             for warning in recording.warnings[told:]:
                 _log.warning(warning)
             if not self._loop or first is None or last is None:
                 return
             offset_ns += last.time_ns - first.time_ns + recording.interval_ns
             offset_count += (last.device_count or 0) - (first.device_count or 0) + 1
+            offset_number += (last.number or 0) - (first.number or 0) + 1
 
 
 class _Decoder:

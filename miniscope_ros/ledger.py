@@ -1,0 +1,109 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The book of one acquisition: what each published frame is, and what was lost before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from miniscope_ros.clock import RosTime, StampMender
+from miniscope_ros.loss import FrameLoss, LossAccount, Period
+from miniscope_ros.orientation import Verdict
+from miniscope_ros.sources.sample import Sample, Source
+
+
+@dataclass(slots=True)
+class Frame:
+    """One frame to publish, with the account of it."""
+
+    sample: Sample
+    stamp_ns: int  # ROS clock
+    receive_ns: int  # ROS clock
+    frame_index: int
+    capture_index: int
+    loss: FrameLoss
+    device_frame_count: int
+    sync_edge: int
+    verdict: Verdict
+    time_ms: float
+    rate: float  # measured [frames/s]; NaN while unknown
+    waiting: Callable[[], bool]  # whether another frame is ready already
+
+
+class Ledger:
+    """
+    Gives frames their indices, times and sync edges, and counts what was lost.
+
+    Its numbers are those of the running or the last acquisition.
+    """
+
+    def __init__(self, source: Source, clock: RosTime) -> None:
+        self.clock = clock
+        self.mender = StampMender(source.waiting)
+        self.loss = LossAccount(Period())
+        self._source = source
+        self.begin()
+
+    def begin(self) -> None:
+        """Start an acquisition: the next frame is frame_index 0."""
+        self.clock.start()
+        if not self._source.live:
+            self.mender.forget()
+        self.loss.steady = self._source.steady  # a recording knows it once it is open
+        self.loss.begin(fresh=not self._source.live)
+        self.published = 0
+        self.time_ms = 0.0  # of the last frame
+        self._stamp0_ns: int | None = None
+        self._edges = 0
+        self._edges_known = True
+
+    def interrupted(self) -> None:
+        """Go on with another stream: time alone tells what was lost until its first frame."""
+        self.mender.restart()
+        self.loss.interrupted()
+        # How often the box toggled before it went is not known.
+        self._edges_known = False
+
+    @property
+    def captured(self) -> int:
+        """Return how many frames the scope took, as far as known."""
+        return self.published + self.loss.totals.lost
+
+    @property
+    def rate(self) -> float:
+        """Return the measured frame rate [frames/s]; NaN while unknown."""
+        return 1e9 / self.loss.period.ns
+
+    def mend(self, sample: Sample) -> None:
+        """Replace a stamp that cannot be; to be called for every frame."""
+        self.mender.mend(sample, self.loss.period.ns)
+        if sample.device_count is not None:
+            self.loss.counter.bits = sample.device_count_bits
+
+    def pass_over(self, sample: Sample) -> None:
+        """Take in a mended frame before the acquisition: the next one is compared with it."""
+        self.loss.observe(sample.stamp_ns, sample.sequence, sample.device_count)
+
+    def enter(self, sample: Sample, verdict: Verdict, toggles: bool) -> Frame:
+        """Account for a good, mended frame; toggles tells whether the sync output does."""
+        loss = self.loss.frame(sample.stamp_ns, sample.sequence, sample.device_count)
+        if self._stamp0_ns is None:
+            self._stamp0_ns = sample.stamp_ns
+        self.time_ms = (sample.stamp_ns - self._stamp0_ns) / 1e6
+        self._edges += loss.edges if toggles else 0
+        frame = Frame(
+            sample=sample, stamp_ns=self.ros_time_ns(sample),
+            receive_ns=self.clock.at(sample.receive_ns),
+            frame_index=self.published, capture_index=self.captured, loss=loss,
+            device_frame_count=self.loss.counter.count,
+            sync_edge=self._edges if toggles and self._edges_known else -1,
+            verdict=verdict, time_ms=self.time_ms, rate=self.rate, waiting=self._source.waiting)
+        self.published += 1
+        self._edges += toggles
+        return frame
+
+    def ros_time_ns(self, sample: Sample) -> int:
+        """Return a sample's stamp on the ROS clock."""
+        own = self._source.ros_time_ns(sample)
+        return self.clock.at(sample.stamp_ns) if own is None else own
