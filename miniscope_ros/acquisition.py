@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from functools import partial
 import logging
@@ -34,6 +34,7 @@ from miniscope_ros.sources.sample import ControlEvent, Reason, Sample, Source, S
 _log = logging.getLogger(__name__)
 
 _SLICE = 0.1
+_ALIVE = 1.0
 _LOOK_AGAIN = 0.25
 _LONGEST_BACKOFF = 5.0
 _RATE_KNOWN_MS = 5000.0
@@ -194,7 +195,7 @@ class Acquisition:
             return
         atexit.unregister(self.close)
         try:
-            self._post(self._close_source).result()
+            self._do(thread, self._close_source)
         finally:
             thread.join()
 
@@ -236,7 +237,13 @@ class Acquisition:
 
     # The capture thread
 
-    def _post(self, job: Callable[[], T]) -> Future[T]:
+    def _call(self, job: Callable[[], T]) -> T:
+        if self._thread is None:
+            raise DeviceError('the device is not open; configure the node first')
+        return self._do(self._thread, job)
+
+    def _do(self, thread: Thread, job: Callable[[], T]) -> T:
+        """Have the capture thread do a job and return what comes of it."""
         future: Future[T] = Future()
 
         def run() -> None:
@@ -246,18 +253,17 @@ class Acquisition:
                 future.set_exception(error)
 
         self._jobs.put(run)
-        return future
-
-    def _call(self, job: Callable[[], T]) -> T:
-        if self._thread is None:
-            raise DeviceError('the device is not open; configure the node first')
-        return self._post(job).result()
+        while not wait([future], timeout=_ALIVE).done:
+            if not thread.is_alive():
+                # Another thread has closed the source meanwhile.
+                raise DeviceError('the device was closed before that was done')
+        return future.result()
 
     def _run(self) -> None:
         while self._running.is_set():
             try:
                 self._step()
-            except Exception as error:
+            except BaseException as error:  # whatever ends a thread must not leave the light on
                 self._fail(error)
 
     def _step(self) -> None:
@@ -478,7 +484,7 @@ class Acquisition:
         else:
             _log.warning('the USB port of the device was reset')
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         """Go dark and stop because of what nobody has foreseen."""
         _log.error('the capture thread met an error: %s', error, exc_info=error)
         try:

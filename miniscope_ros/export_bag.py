@@ -31,6 +31,8 @@ DONE, FAILED, PARTLY, INTERRUPTED = 0, 1, 3, 130
 
 _FORMATS = ('miniscope_daq', 'nwb')
 _CODECS = ('ffv1', 'grey', 'mjpg')
+_PACKAGES = {'backports': 'backports.zstd', 'cv2': 'opencv-python-headless', 'yaml': 'pyyaml',
+             **dict.fromkeys(('h5py', 'ndx_miniscope', 'pynwb'), 'pynwb ndx-miniscope')}
 _BAG_SUFFIXES = ('.mcap', '.db3', '.zstd')
 
 
@@ -60,6 +62,11 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say('interrupted; nothing was exported')
         return INTERRUPTED
+    except ModuleNotFoundError as error:
+        module = str(error.name).partition('.')[0]
+        _say(f'the Python module {module} is missing: pip install '
+             f'{_PACKAGES.get(module, module)}')
+        return FAILED
     except (MiniscopeError, OSError) as error:
         _say(str(error))
         return FAILED
@@ -132,11 +139,7 @@ def _writer_factories(options: argparse.Namespace
             folder / acquisitions[number].name, acquisitions[number],
             _recording_start(acquisitions), number, options.codec, options.frames_per_file))
     if 'nwb' in options.formats:
-        try:
-            from miniscope_ros.recordings.nwb_writer import NwbWriter
-        except ImportError as error:
-            raise ConfigurationError(f'NWB needs the module {error.name}; install it: '
-                                     'pip install pynwb ndx-miniscope') from error
+        from miniscope_ros.recordings.nwb_writer import NwbWriter
         factories.append(lambda folder, acquisitions, number: NwbWriter(
             folder / f'{acquisitions[number].name}.nwb', acquisitions[number],
             _bag_name(options.bag), options.animal))
@@ -148,11 +151,7 @@ def _recording_start(acquisitions: list[Acquisition]) -> int:
 
 
 def _open(path: Path) -> Bag:
-    try:
-        from miniscope_ros.recordings.bag_reader import Bag
-    except ImportError as error:
-        raise ConfigurationError(f'reading a recording needs the module {error.name}; install '
-                                 'it: pip install rosbags') from error
+    from miniscope_ros.recordings.bag_reader import Bag
     return Bag(path)
 
 

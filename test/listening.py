@@ -209,7 +209,7 @@ class Listener:
 
     @property
     def state(self) -> str:
-        """The node's lifecycle state."""
+        """Return the node's lifecycle state."""
         return self.call('get_state', GetState, GetState.Request()).current_state.label
 
     def wait_for_state(self, state: str) -> None:

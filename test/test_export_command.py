@@ -81,7 +81,8 @@ def test_wrong_command_lines(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize('missing, cure', [
-    ('pynwb', 'pip install pynwb ndx-miniscope'), ('rosbags', 'pip install rosbags')])
+    ('h5py', 'pip install pynwb ndx-miniscope'), ('pynwb', 'pip install pynwb ndx-miniscope'),
+    ('rosbags', 'pip install rosbags'), ('yaml', 'pip install pyyaml')])
 def test_a_missing_library_is_named_with_its_cure(
         bag: Path, tmp_path: Path, missing: str, cure: str) -> None:
     code = (f'import sys; sys.modules["{missing}"] = None; '

@@ -326,6 +326,7 @@ def test_bag_is_played_as_it_was_recorded(tmp_path: Path) -> None:
             assert frame.image.tobytes() == scope.image(number).tobytes()
             assert frame.time_ns == round(scope.time_ms(number) * 1e6)
             assert frame.device_count == scope.device_count(number)
+            assert frame.number == scope.index(number) + scope.lost_until(number)
             assert frame.orientation == scope.quaternion(number)
         assert (recording.format_name, recording.encoding) == ('rosbag2', 'mono8')
         assert (recording.width, recording.height) == scope.size

@@ -8,7 +8,10 @@ from pathlib import Path
 import threading
 import time
 
+from miniscope_ros.clock import RosTime
 from miniscope_ros.errors import ConfigurationError, DeviceError, EndOfData
+from miniscope_ros.ledger import Ledger
+from miniscope_ros.orientation import Verdict
 from miniscope_ros.sources.replay import ReplaySource, Stamps
 from miniscope_ros.sources.sample import Reason, Sample, Source, StampSource
 import psutil
@@ -31,11 +34,13 @@ def play() -> Iterator[Open]:
     sources: list[ReplaySource] = []
 
     def open_source(path: Path, *, rate: float = FAST, loop: bool = False,
-                    stamps: Stamps = 'now', active: bool = True) -> ReplaySource:
+                    stamps: Stamps = 'now', opened: bool = True, active: bool = True,
+                    ) -> ReplaySource:
         source = ReplaySource(str(path), rate=rate, loop=loop, stamps=stamps)
         sources.append(source)
-        source.open(Reason.START)
-        if active:
+        if opened:
+            source.open(Reason.START)
+        if opened and active:
             source.activate(Reason.START)
         return source
 
@@ -286,6 +291,28 @@ def test_a_path_that_is_mended_can_be_opened(tmp_path: Path) -> None:
     source.activate(Reason.START)
     assert len(rest(source)) == 2
     source.close()
+
+
+def test_a_bag_tells_what_was_lost_whatever_its_times(play: Open, tmp_path: Path) -> None:
+    bags = pytest.importorskip('recorded_bag', reason='rosbags is not installed')
+
+    class Darkening(bags.Scope):  # type: ignore[misc]
+        """A camera that takes longer and longer for a frame."""
+
+        def time_ms(self, number: int) -> float:
+            taken = self.index(number) + self.lost_until(number)
+            return 30.0 * taken + 0.5 * taken ** 2
+
+    scope = Darkening(frames=60, lost={20: 1, 40: 3}, counter=-1)
+    source = play(bags.write_bag(tmp_path / 'bag', scope), loop=True, opened=False)
+    ledger = Ledger(source, RosTime())  # before the source is open, as in an acquisition
+    source.open(Reason.START)
+    source.activate(Reason.START)
+    ledger.begin()
+    frames = [ledger.enter(sample(source), Verdict.NONE, False) for _ in range(2 * scope.frames)]
+    lost = {frame.frame_index: frame.loss.lost for frame in frames if frame.loss.lost}
+    assert lost == {20: 1, 40: 3, 80: 1, 100: 3}
+    assert frames[-1].capture_index == 127
 
 
 def test_a_recording_has_nothing_to_set(play: Open, small: Path) -> None:

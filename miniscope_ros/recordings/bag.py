@@ -89,6 +89,9 @@ class BagRecording:
             self.warnings.append(f'{path}: times are not above the one before; {moved}')
         self.interval_ns, self.frame_rate = pace(self._times_ns, mine.frame_rate)
         self._orientations = _orientations(mine)
+        self._numbers: dict[int, int] = dict(zip(
+            mine.frames['stamp'].tolist(), mine.frames['capture_index'].tolist(), strict=True))
+        self.numbered = bool(self._numbers)
         self._shape = self._first_shape()
         self.height, self.width = self._shape[:2]
         self.encoding = 'mono8' if len(self._shape) == 2 else 'bgr8'
@@ -108,7 +111,8 @@ class BagRecording:
                     image=np.ascontiguousarray(image),
                     time_ns=int(self._times_ns[row]),
                     device_count=None if count < 0 else count,
-                    orientation=self._orientations.get(stamp))
+                    orientation=self._orientations.get(stamp),
+                    number=self._numbers.get(stamp))
                 if row + 1 == self.frame_count:
                     break
         self.warnings += [text for text in self._bag.problems if text not in self.warnings]

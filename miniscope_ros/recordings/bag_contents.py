@@ -17,6 +17,7 @@ import re
 import struct
 from typing import Any, NamedTuple
 
+from miniscope_ros.daq.catalogue import load_catalogue
 from miniscope_ros.recordings.bag_message import Message, Topic, WHOLE
 from miniscope_ros.recordings.bag_reader import Bag
 import numpy as np
@@ -46,7 +47,8 @@ _DEFAULTS = {'frame_index': 0, 'capture_index': 0, 'lost_before': 0, 'damaged_be
              'qw': math.nan, 'qx': math.nan, 'qy': math.nan, 'qz': math.nan}
 """What stands for a field that an older version of the message did not have."""
 
-ORIENTATION_PUBLISHED, ORIENTATION_REPEATED, ORIENTATION_INVALID, ORIENTATION_STALE = 1, 2, 3, 4
+ORIENTATION_NONE, ORIENTATION_PUBLISHED, ORIENTATION_REPEATED = 0, 1, 2
+ORIENTATION_INVALID, ORIENTATION_STALE = 3, 4
 
 
 class ControlChange(NamedTuple):
@@ -313,14 +315,21 @@ def _name(node: str, names: set[str]) -> str:
 def _add_settings(acquisition: Acquisition, scope: _Scope) -> None:
     first = acquisition.frames if len(acquisition.frames) else acquisition.images
     begin, end = int(first['stamp'][0]), int(first['stamp'][-1])
-    if metadata := _in_force(scope.metadata, begin):
+    metadata = _in_force(scope.metadata, begin)
+    if metadata is None:
+        acquisition.problems.append('image_raw/metadata is missing: device type and set rate are '
+                                    'unknown')
+    else:
         acquisition.device_type, acquisition.frame_rate = metadata
     controls = _in_force(scope.controls, begin)
     if controls is None:
         controls = {change.control: change.value for change in scope.changes
                     if change.stamp <= begin}
-        acquisition.problems.append('controls is missing: the values in force at the start are '
-                                    f'{"taken from control_changes" if controls else "unknown"}')
+        # A camera has none, nor has a recording of an unknown device that was played.
+        if controls or metadata is None or acquisition.device_type in load_catalogue():
+            acquisition.problems.append(
+                'controls is missing: the values in force at the start are '
+                f'{"taken from control_changes" if controls else "unknown"}')
     acquisition.controls = controls
     acquisition.changes = [change for change in scope.changes if begin < change.stamp <= end]
 
@@ -347,8 +356,6 @@ def _find_problems(acquisition: Acquisition, without_frame: int) -> None:
     if published > len(acquisition.orientation):
         problems.append(f'{published - len(acquisition.orientation)} of {published} '
                         'orientation_rows are not in the bag')
-    if not acquisition.device_type:
-        problems.append('image_raw/metadata is missing: device type and set rate are unknown')
     if len(images) and not (np.diff(images['time_ms']) > 0).all():
         problems.append('the times of the frames do not always rise')
 

@@ -23,6 +23,7 @@ class RecordedFrame:
     time_ns: int  # since the recording's start, on the recorded clock
     device_count: int | None  # the device's own frame counter; None unknown
     orientation: Quaternion | None  # the reading that belongs to this frame
+    number: int | None = None  # lost frames counted too, from any start; None unknown
 
 
 class Recording(Protocol):
@@ -39,6 +40,7 @@ class Recording(Protocol):
     start_epoch_ns: int | None  # the recording's start, since 1970 UTC; None unknown
     has_orientation: bool
     device_count_bits: int  # at which width the device's frame counter wraps
+    numbered: bool  # frames have numbers that tell of every loss
     frame_count: int  # as far as it can be told without decoding
     controls: Mapping[str, str]  # values at the recording's start, named and written as recorded
     warnings: list[str]  # what is wrong with the recording; grows while it is played

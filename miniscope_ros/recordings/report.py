@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from miniscope_ros.recordings.bag_contents import (
     Acquisition,
     ORIENTATION_INVALID,
+    ORIENTATION_NONE,
     ORIENTATION_REPEATED,
     ORIENTATION_STALE,
     unrecorded_frames,
@@ -59,7 +60,8 @@ def describe(acquisition: Acquisition) -> str:
     lines.append(f'controls      {controls or "unknown"}; {len(acquisition.changes)} changes')
     counts = [f'{int((frames["orientation"] == state).sum())} {word}' for state, word in (
         (ORIENTATION_REPEATED, 'repeated'), (ORIENTATION_INVALID, 'invalid'),
-        (ORIENTATION_STALE, 'stale'))] if len(frames) else []
+        (ORIENTATION_STALE, 'stale'), (ORIENTATION_NONE, 'frames without a reading'))
+    ] if len(frames) else []
     lines.append(f'orientation   {len(acquisition.orientation)} rows'
                  + ''.join(f', {count}' for count in counts))
 

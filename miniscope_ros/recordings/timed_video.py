@@ -55,6 +55,8 @@ class Tables:
 class TimedVideo:
     """A Recording of video files and tables."""
 
+    numbered = False
+
     def __init__(self, name: str, path: Path, parts: Sequence[Part], decode: Decoder,
                  tables: Tables) -> None:
         """Decode the first image; DeviceError if there is none or no frame has a time."""
