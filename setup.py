@@ -22,9 +22,16 @@ setup(
         (f'share/{NAME}', ['package.xml', 'LICENSE']),
         (f'share/{NAME}/config', glob('config/*')),
         (f'share/{NAME}/launch', glob('launch/*.launch.py')),
+        # For reading recordings where miniscope_msgs is not installed.
+        (f'share/{NAME}/msg', glob('miniscope_msgs/msg/*.msg')),
     ],
     install_requires=['setuptools'],
-    extras_require={'test': ['pytest']},
+    extras_require={
+        'test': ['pytest'],
+        'export': ['matplotlib', 'rosbags>=0.11', 'tqdm'],
+        'nwb': ['ndx-miniscope', 'pynwb'],
+        'syntalos': ['av', 'edlio'],
+    },
     zip_safe=True,
     entry_points={'console_scripts': [
         f'scope_node = {NAME}.main:main',
