@@ -7,17 +7,17 @@ from __future__ import annotations
 import atexit
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 import logging
 import math
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 import time
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from miniscope_ros.changes import Changes
-from miniscope_ros.clock import ClockState, RosTime
+from miniscope_ros.clock import RosTime
 from miniscope_ros.errors import (
     DeviceAbsent,
     DeviceError,
@@ -26,10 +26,11 @@ from miniscope_ros.errors import (
     MiniscopeError,
     NoLink,
 )
-from miniscope_ros.ledger import Frame, Ledger
-from miniscope_ros.loss import LossTotals, Period
-from miniscope_ros.orientation import Health, OrientationJudge
+from miniscope_ros.ledger import Ledger
+from miniscope_ros.loss import Period
+from miniscope_ros.orientation import OrientationJudge
 from miniscope_ros.sources.sample import ControlEvent, Reason, Sample, Source, SourceInfo
+from miniscope_ros.telling import Change, Listener, Status
 
 _log = logging.getLogger(__name__)
 
@@ -43,75 +44,6 @@ _CLOCK_CHECK_NS = 1_000_000_000
 _DRAIN = 64
 
 T = TypeVar('T')
-
-
-@dataclass(frozen=True)
-class Change:
-    """A control value that was sent, and the first frame wholly under it."""
-
-    event: ControlEvent
-    stamp_ns: int  # ROS clock
-    first_capture_index: int  # -1 while inactive
-
-
-class Listener(Protocol):
-    """
-    Who is told what happens.
-
-    Called in the capture thread; must not block, and not call back into the acquisition.
-    """
-
-    display_skipped: int  # display frames of this acquisition not made because another waited
-
-    def on_info(self, info: SourceInfo) -> None:
-        """Take what is known of the source; called whenever it was opened."""
-        ...
-
-    def on_frame(self, frame: Frame) -> None:
-        """Publish a frame; its image is valid until return."""
-        ...
-
-    def on_change(self, change: Change) -> None:
-        """Publish a control value that was sent."""
-        ...
-
-    def on_inputs(self, levels: int, stamp_ns: int) -> None:
-        """Publish new levels of the digital inputs; called when they changed."""
-        ...
-
-    def on_sensor_rate(self, rate: float) -> None:
-        """Take the measured frame rate [frames/s]; NaN at the start of an acquisition."""
-        ...
-
-    def on_stopped(self) -> None:
-        """Leave the active state: the acquisition has ended by itself."""
-        ...
-
-
-@dataclass(frozen=True)
-class Status:
-    """A snapshot for diagnostics."""
-
-    state: str  # closed, inactive, active, away (waiting for the device), failed, ended
-    error: str  # why it is away or failed
-    info: SourceInfo | None
-    received: int  # good frames since configuration, published or not
-    damaged: int  # damaged frames since configuration
-    published: int  # of the running or last acquisition, as the next two
-    losses: LossTotals
-    duration_s: float
-    reconnects: int
-    period_ns: float
-    jitter_ns: float
-    bad_stamps: int
-    clock: ClockState
-    orientation: Health
-    may_be_lit: bool
-
-    @property
-    def captured(self) -> int:
-        """Return how many frames the scope took, as far as known."""
-        return self.published + self.losses.lost
 
 
 class Acquisition:

@@ -9,8 +9,8 @@ import math
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
-from miniscope_ros.acquisition import Status
 from miniscope_ros.display import PictureStatistics
+from miniscope_ros.telling import Status
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 

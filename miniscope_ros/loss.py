@@ -11,6 +11,7 @@ import math
 from miniscope_ros.clock import RunningMedian
 
 _INTERVALS = 301
+_FEW_INTERVALS = 31  # of a camera whose rate follows the light
 _TRUSTED_STEPS = 3
 _STEADY_SPREAD = 0.2
 _STEADY_INTERVALS = 10
@@ -62,8 +63,9 @@ class Period:
     The label of a frame rate is never used: a scope set to 20 frames/s was seen at 19.76.
     """
 
-    def __init__(self, seed_ns: float = math.nan) -> None:
-        self._intervals = RunningMedian(_INTERVALS)
+    def __init__(self, seed_ns: float = math.nan, *, constant: bool = True) -> None:
+        """Begin with an interval that is known [ns]; constant tells whether the rate is."""
+        self._intervals = RunningMedian(_INTERVALS if constant else _FEW_INTERVALS)
         if not math.isnan(seed_ns):
             self._intervals.add(seed_ns)
         self._last_ns: int | None = None

@@ -15,4 +15,4 @@ def main() -> None:
     stop.install()
     # Only now what takes long to import: a signal during that ends us cleanly, too.
     from miniscope_ros.run import run
-    sys.exit(run(stop))
+    sys.exit(0 if stop.event.is_set() else run(stop))

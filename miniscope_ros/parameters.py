@@ -55,7 +55,7 @@ class Spec:
 
     @property
     def allowed(self) -> str:
-        """What can be set, in words."""
+        """Return what can be set, in words."""
         if self.choices:
             return 'one of ' + ', '.join(_show(choice) for choice in self.choices)
         if self.minimum is not None and self.maximum is not None:
@@ -183,6 +183,8 @@ class Parameters:
             spec = self._specs.get(parameter.name)
             if spec is None:
                 converted.append(parameter)
+                if not self._node.has_parameter(parameter.name):
+                    problems.append(f'there is no parameter {parameter.name}')
                 continue
             try:
                 value = spec.convert(parameter.value)
@@ -191,7 +193,7 @@ class Parameters:
                 problems.append(str(error))
                 continue
             if not self._may_change(spec):
-                problems.append(f'{spec.name} can be changed {spec.when.value}')
+                problems.append(f'{spec.name} cannot be changed now: {spec.when.value}')
         if not problems:
             new = {parameter.name: parameter.value for parameter in converted}
             problems = self._broken_rules(self.values | new)

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 import math
+import time
 from typing import Any, Protocol
 
 from builtin_interfaces.msg import Time
@@ -20,14 +21,17 @@ from miniscope_msgs.msg import (
     SignalMetadata,
     TableMetadata,
 )
-from miniscope_ros.acquisition import Change, Frame
 from miniscope_ros.display import Display, picture_statistics, PictureStatistics
+from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.indicators import FrameState
+from miniscope_ros.ledger import Frame
 from miniscope_ros.orientation import Quaternion, unit, Verdict
 from miniscope_ros.scope_parameters import display_settings
 from miniscope_ros.sources.sample import SourceInfo
+from miniscope_ros.telling import Change
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -35,7 +39,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu
 from std_msgs.msg import Header
 
-STREAM = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+STREAM_DEPTH = 10
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 LOG = QoSProfile(
@@ -44,6 +48,9 @@ LOG = QoSProfile(
 
 SIGNALS = ('qw', 'qx', 'qy', 'qz')
 STATISTICS_PERIOD_NS = 1_000_000_000
+ACKNOWLEDGE = 1.0
+CATCH_UP = 0.02
+"""Being late for as long as this is a hiccup, which costs no display frame [s]."""
 
 
 class TransformSender(Protocol):
@@ -68,6 +75,15 @@ def fill_image(message: Image | CompressedImage, data: NDArray[np.uint8]) -> Non
     content = message.data
     del content[:]
     content.frombytes(data)
+
+
+def wait_for_acknowledgement(publishers: Iterable[Publisher]) -> None:
+    """Wait until what was published has arrived at all reliable subscribers, at most 1 s."""
+    deadline = time.monotonic() + ACKNOWLEDGE
+    for publisher in publishers:
+        left = deadline - time.monotonic()
+        if left > 0:
+            publisher.wait_for_all_acked(Duration(seconds=left))
 
 
 class Publishers:
@@ -99,7 +115,9 @@ class Publishers:
         self._statistics_ns = 0
         self._lost_total = 0
         self._next_display_ns = 0
+        self._behind = 0
         self._streams: list[Publisher] = []
+        self._told: dict[Publisher, str] = {}
         self._controls = self._latched(Controls, '~/controls')
         self._changes = node.create_publisher(ControlChange, '~/control_changes', LOG)
         self._inputs = self._latched(DigitalInputs, '~/digital_inputs')
@@ -112,9 +130,14 @@ class Publishers:
         return self._node.create_publisher(kind, topic, LATCHED)
 
     def _stream(self, kind: type, topic: str) -> Publisher:
-        publisher = self._node.create_publisher(
-            kind, topic, STREAM,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        # One of its own: rclpy writes what is overridden into it.
+        qos = QoSProfile(depth=STREAM_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+        try:
+            publisher = self._node.create_publisher(
+                kind, topic, qos,
+                qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        except RuntimeError as error:
+            raise ConfigurationError(f'{topic} cannot be published: {error}') from error
         self._streams.append(publisher)
         return publisher
 
@@ -184,33 +207,37 @@ class Publishers:
     # Latched topics
 
     def _send_metadata(self) -> None:
-        info, display = self._info, self._display
-        if info is None or display is None:
+        """Send what has changed of the metadata."""
+        info = self._info
+        if info is None or self._display is None:
             return
-        header = self._header(self._frame_id)
         rate = float(self._values.get('frame_rate', info.frame_rate))
-        self._send_image_metadata(self._raw_metadata, header, rate, info.encoding)
         limit = self._values['display.max_rate'] or math.inf
+        self._send_image_metadata(self._raw_metadata, rate, info.encoding)
         self._send_image_metadata(
-            self._display_metadata, header, min(rate, limit), self._display_encoding)
+            self._display_metadata, min(rate, limit), self._display_encoding)
         if self._imu_metadata is not None and self._row_metadata is not None:
-            self._imu_metadata.publish(SignalMetadata(
-                header=self._header(self._imu_frame_id), time_unit='milliseconds',
-                data_unit='au', signal_names=list(SIGNALS)))
-            self._row_metadata.publish(TableMetadata(
-                header=header, table_header=list(self._values['table_header'])))
+            self._send_changed(self._imu_metadata, SignalMetadata(
+                time_unit='milliseconds', data_unit='au', signal_names=list(SIGNALS)))
+            self._send_changed(self._row_metadata, TableMetadata(
+                table_header=list(self._values['table_header'])))
 
-    def _send_image_metadata(
-        self, publisher: Publisher, header: Header, rate: float, encoding: str,
-    ) -> None:
+    def _send_image_metadata(self, publisher: Publisher, rate: float, encoding: str) -> None:
         assert self._info is not None
-        publisher.publish(FrameMetadata(
-            header=header, framerate=rate, sensor_framerate=self._sensor_rate,
-            has_color=encoding != 'mono8', encoding=encoding, width=self._info.width,
-            height=self._info.height, device_type=self._info.device_type))
+        self._send_changed(publisher, FrameMetadata(
+            framerate=rate, sensor_framerate=self._sensor_rate, has_color=encoding != 'mono8',
+            encoding=encoding, width=self._info.width, height=self._info.height,
+            device_type=self._info.device_type))
 
-    def _header(self, frame_id: str) -> Header:
-        return Header(stamp=self._node.get_clock().now().to_msg(), frame_id=frame_id)
+    def _send_changed(self, publisher: Publisher, message: Any) -> None:
+        """Publish a latched message if it differs from the last one, the header apart."""
+        content = repr(message)  # compares NaN as equal, which == does not
+        if self._told.get(publisher) == content:
+            return
+        self._told[publisher] = content
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        message.header.frame_id = self._values['frame_id']
+        publisher.publish(message)
 
     # What the acquisition tells
 
@@ -223,7 +250,7 @@ class Publishers:
         """Publish the measured frame rate; see Listener."""
         self._sensor_rate = rate
         if math.isnan(rate):
-            self.display_skipped = self._lost_total = 0
+            self.display_skipped = self._lost_total = self._next_display_ns = 0
             self._resets.clear()
             self.reset_background()
         self._send_metadata()
@@ -242,9 +269,10 @@ class Publishers:
         self._changes.publish(ControlChange(
             header=header, control=event.control, value=float(event.value), raw_value=event.raw,
             reason=int(event.reason), first_capture_index=change.first_capture_index))
-        known = self.controls.get(event.control)
-        self.controls[event.control] = (float(event.value), event.raw)
-        if known != self.controls[event.control]:
+        value = (float(event.value), event.raw)
+        if self.controls.get(event.control) != value:
+            # A new one each time: diagnostics read it in another thread.
+            self.controls = {**self.controls, event.control: value}
             self._controls.publish(Controls(
                 header=header, names=list(self.controls),
                 values=[value for value, _ in self.controls.values()],
@@ -273,15 +301,19 @@ class Publishers:
             self._raw.publish(message)
 
     def _publish_info(self, frame: Frame, stamp: Time) -> None:
+        header = self.camera_info.header
+        header.stamp = stamp
+        header.frame_id = self._frame_id
+        if self._camera_info.get_subscription_count():
+            self._camera_info.publish(self.camera_info)
+        if not self._frame_info.get_subscription_count():
+            return
         sample, loss = frame.sample, frame.loss
-        self.camera_info.header.stamp = stamp
-        self.camera_info.header.frame_id = self._frame_id
-        self._camera_info.publish(self.camera_info)
         verdict = frame.verdict
         if verdict is Verdict.REPEATED and not self._skip_repeated:
             verdict = Verdict.PUBLISHED
         self._frame_info.publish(FrameInfo(
-            header=self.camera_info.header, frame_index=frame.frame_index,
+            header=header, frame_index=frame.frame_index,
             capture_index=frame.capture_index, lost_before=loss.lost,
             damaged_before=loss.damaged, loss_evidence=int(loss.evidence),
             device_frame_count=frame.device_frame_count, sync_edge=frame.sync_edge,
@@ -299,16 +331,19 @@ class Publishers:
         if frame.verdict is Verdict.REPEATED and self._skip_repeated:
             return quaternion
         w, x, y, z = quaternion
-        message = self._imu_message
-        message.header.stamp = stamp
-        message.header.frame_id = self._imu_frame_id
-        message.orientation.w, message.orientation.x = w, x
-        message.orientation.y, message.orientation.z = y, z
-        message.orientation_covariance[:] = self._covariance
-        self._imu.publish(message)
-        self._rows.publish(OrientationRow(
-            header=message.header, frame_index=frame.frame_index, time_ms=frame.time_ms,
-            qw=w, qx=x, qy=y, qz=z))
+        header = self._imu_message.header
+        header.stamp = stamp
+        header.frame_id = self._imu_frame_id
+        if self._imu.get_subscription_count():
+            message = self._imu_message
+            message.orientation.w, message.orientation.x = w, x
+            message.orientation.y, message.orientation.z = y, z
+            message.orientation_covariance[:] = self._covariance
+            self._imu.publish(message)
+        if self._rows.get_subscription_count():
+            self._rows.publish(OrientationRow(
+                header=header, frame_index=frame.frame_index, time_ms=frame.time_ms,
+                qw=w, qx=x, qy=y, qz=z))
         if self.transforms is not None:
             self.transforms.send(
                 stamp, self._values['world_frame_id'], self._imu_frame_id, quaternion)
@@ -320,7 +355,7 @@ class Publishers:
         display = self._display
         if display is None:
             return
-        if self._resets and self._resets[0] <= frame.capture_index:
+        while self._resets and self._resets[0] <= frame.capture_index:
             del self._resets[0]
             display.reset_background()
         plain = self._shown.get_subscription_count() > 0
@@ -328,8 +363,9 @@ class Publishers:
         if not plain and not compressed:
             return
         state = self._state(frame, quaternion)
-        if frame.waiting():
-            # image_raw comes first: what shows it to the eye must never cost a frame.
+        # image_raw comes first: what shows it to the eye must never cost a frame.
+        self._behind = self._behind + 1 if frame.waiting() else 0
+        if self._behind > CATCH_UP * frame.rate:
             self.display_skipped += 1
             display.learn(frame.sample.image, state)
             return

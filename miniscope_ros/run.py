@@ -9,7 +9,6 @@ import sys
 from threading import Thread
 
 import cv2
-from miniscope_ros.errors import MiniscopeError
 from miniscope_ros.ros_logging import RosHandler
 from miniscope_ros.scope_node import ScopeNode
 from miniscope_ros.stop import Stop
@@ -43,12 +42,12 @@ def _refuse(error: Exception) -> int:
 def _run_node(stop: Stop) -> int:
     try:
         node = ScopeNode(stop.event)
-    except MiniscopeError as error:
+    except Exception as error:  # rclpy, too, has its ways to say that a value is no good
         return _refuse(error)
     handler = RosHandler(node.get_logger())
     package = logging.getLogger('miniscope_ros')
     package.addHandler(handler)
-    package.setLevel(logging.INFO)
+    package.setLevel(logging.DEBUG)  # the ROS log has levels of its own
     package.propagate = False
     executor = SingleThreadedExecutor()
     executor.add_node(node)

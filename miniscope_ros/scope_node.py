@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+import gc
 import logging
 from threading import Event
 import time
@@ -17,10 +18,10 @@ from miniscope_ros.calibration import load_camera_info
 from miniscope_ros.clock import FollowedTime, RosTime
 from miniscope_ros.daq.catalogue import DeviceType, load_catalogue
 from miniscope_ros.diagnostics import Diagnostics
-from miniscope_ros.errors import ConfigurationError, Interrupted, MiniscopeError
+from miniscope_ros.errors import ConfigurationError, DeviceError, Interrupted, MiniscopeError
 from miniscope_ros.orientation import OrientationJudge
 from miniscope_ros.parameters import Parameters, refusal
-from miniscope_ros.publishers import Publishers, TransformSender
+from miniscope_ros.publishers import Publishers, TransformSender, wait_for_acknowledgement
 from miniscope_ros.scope_parameters import (
     CAMERA_SPECS,
     common_specs,
@@ -34,14 +35,13 @@ from miniscope_ros.scope_parameters import (
 from miniscope_ros.sources.registry import make_source
 from miniscope_ros.sources.sample import Source
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.duration import Duration
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 _log = logging.getLogger(__name__)
 
-_ACKNOWLEDGE = 1.0
 _LIVE = ('daq', 'camera')
 
 
@@ -63,9 +63,12 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         self._device_type = self._declare()
         self._judge = OrientationJudge()
         self._topics = Publishers(self, self._settings.values, self._on_stopped)
-        self._diagnostics = Diagnostics(self.get_name())
+        self._diagnostics = Diagnostics(f'{self.get_namespace()}/{self.get_name()}'.strip('/'))
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self._timer = self.create_timer(self._settings['diagnostics_period'], self._diagnose)
+        # Not on the ROS clock: a simulated one may stand still.
+        self._timer = self.create_timer(
+            self._settings['diagnostics_period'], self._diagnose,
+            clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.create_service(Trigger, '~/hard_reset', self._hard_reset)
         self.create_service(Trigger, '~/reset_background', self._reset_background)
         # Transitions of our own run on the executor, like a user's, one after the other.
@@ -90,6 +93,9 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
             device_type = catalogue[self._settings['device_type']]
             self._settings.declare(control_specs(device_type))
         self._settings.finish(RULES)
+        follow = self.get_parameter('use_sim_time').value
+        if not isinstance(follow, bool):
+            raise ConfigurationError(f'use_sim_time cannot be {follow!r}: it is true or false')
         return device_type
 
     def _stage(self) -> str:
@@ -117,11 +123,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         if self._stage() in ('unconfigured', 'inactive', 'active'):
             self.trigger_shutdown()
         self._close()
-        deadline = time.monotonic() + _ACKNOWLEDGE
-        for publisher in list(self.publishers):
-            left = deadline - time.monotonic()
-            if left > 0:
-                publisher.wait_for_all_acked(Duration(seconds=left))
+        wait_for_acknowledgement(self.publishers)
 
     def fail(self, error: Exception) -> None:
         """Note an error outside of any transition: leave the active state and tell why."""
@@ -146,15 +148,15 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Publish the last frame and go dark."""
-        return self._transition('deactivate', self._deactivate, self._close)
+        return self._transition('deactivate', self._deactivate)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop the stream and close."""
-        return self._transition('cleanup', self._close, self._close)
+        return self._transition('cleanup', self._close)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Go through the same steps as deactivate and cleanup."""
-        return self._transition('shutdown', self._close, self._close)
+        return self._transition('shutdown', self._close)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Close whatever is open; the node is unconfigured then."""
@@ -162,9 +164,13 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         return TransitionCallbackReturn.SUCCESS
 
     def _transition(
-        self, name: str, step: Callable[[], None], undo: Callable[[], None],
+        self, name: str, step: Callable[[], None], undo: Callable[[], None] | None = None,
     ) -> TransitionCallbackReturn:
-        """Run a step; undo it where it fails. rclpy would swallow an exception without a word."""
+        """
+        Run a step; undo it where it fails, or close all if that is impossible.
+
+        rclpy would swallow an exception without a word.
+        """
         try:
             step()
         except Interrupted:
@@ -179,6 +185,8 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         else:
             self._error = ''
             return TransitionCallbackReturn.SUCCESS
+        if undo is None:
+            return TransitionCallbackReturn.ERROR
         undo()
         return TransitionCallbackReturn.FAILURE
 
@@ -240,6 +248,9 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         finally:
             self._source = None
             self._topics.close()
+            # The parts of a source refer to each other, and hold large images.
+            del acquisition
+            gc.collect()
 
     def _on_stopped(self) -> None:
         """Have the executor leave the active state; called in the capture thread."""
@@ -248,6 +259,8 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
     def _deactivate_by_itself(self) -> None:
         if self._stage() == 'active':
             error = self._error
+            if self._acquisition is not None:
+                error = self._acquisition.status().error or error
             self.trigger_deactivate()
             self._error = error
 
@@ -306,7 +319,10 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
             if name in source.controls:
                 source.set_value(name, float(values[name]))
         if 'sync_output' in names:
-            acquisition.set_sync(values['sync_output'])
+            try:
+                acquisition.set_sync(values['sync_output'])
+            except DeviceError as error:
+                _log.warning('sync_output takes effect when the device is back: %s', error)
 
     # Services
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Condition, Event
 from typing import Any
 
-from miniscope_ros.acquisition import Acquisition, Change, Status
+from miniscope_ros.acquisition import Acquisition
 from miniscope_ros.clock import RosTime
 from miniscope_ros.daq.catalogue import load_catalogue
 from miniscope_ros.ledger import Frame
@@ -21,6 +21,7 @@ from miniscope_ros.orientation import OrientationJudge
 from miniscope_ros.sources.miniscope import MiniscopeSource
 from miniscope_ros.sources.registry import make_daq
 from miniscope_ros.sources.sample import SourceInfo, StampSource
+from miniscope_ros.telling import Change, Status
 from virtual_daq import Box, BoxConfig, Fault, VirtualDaq
 from virtual_daq import Status as Fate
 

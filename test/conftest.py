@@ -24,7 +24,8 @@ def pytest_configure(config: pytest.Config) -> None:
     domain = _domain.enter_context(domain_id(lambda: next(numbers) % 100 + 1))
     os.environ['ROS_DOMAIN_ID'] = str(domain)
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    os.environ['ROS_LOCALHOST_ONLY'] = '1'  # Humble's word for the same
+    if os.environ.get('ROS_DISTRO') == 'humble':
+        os.environ['ROS_LOCALHOST_ONLY'] = '1'  # the others know it, too, but complain
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -272,13 +272,13 @@ def is_dark(changes: Heard) -> bool:
 def diagnosis(ear: Listener, heard: Heard) -> dict[str, DiagnosticStatus]:
     """Return what the node says in its next diagnostics, by part; heard are all diagnostics."""
     prefix = f'{ear.scope.strip("/")}: '
+    now = time.time_ns()
 
-    def own() -> list[dict[str, DiagnosticStatus]]:
-        found = [{
-            status.name.removeprefix(prefix): status for status in report.status
-            if status.name.startswith(prefix)} for report in list(heard)]
-        return [each for each in found if each]
+    def latest() -> dict[str, DiagnosticStatus]:
+        # Before now: may have been on its way for a while.
+        return {
+            status.name.removeprefix(prefix): status
+            for report in heard if stamp_ns(report) > now for status in report.status
+            if status.name.startswith(prefix)}
 
-    seen = len(own())
-    ear.wait_until(lambda: len(own()) >= seen + 2, 'diagnostics came')  # one was on its way
-    return own()[-1]
+    return ear.wait_until(latest, 'diagnostics came')

@@ -1,7 +1,7 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """The scope node in a process of its own, for tests that are the other DDS participant."""
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import os
 import re
@@ -83,21 +83,18 @@ class NodeProcess:
         """Return the lines in which a pattern is found."""
         return [line for line in self.lines if re.search(pattern, line)]
 
-    def wait_for_output(self, pattern: str, timeout: float = PATIENCE) -> str:
-        """Return the first line in which a pattern is found, once there is one."""
-        return self._wait_for(lambda: self.said(pattern), f'says {pattern!r}', timeout)[0]
-
-    def _wait_for(
-        self, condition: Callable[[], list[str]], what: str, timeout: float,
-    ) -> list[str]:
+    def wait_for_output(self, pattern: str, count: int = 1) -> str:
+        """Return the last of so many lines in which a pattern is found, once they are there."""
         def settled() -> bool:
-            return bool(condition()) or not any(reader.is_alive() for reader in self._readers)
+            return len(self.said(pattern)) >= count or not any(
+                reader.is_alive() for reader in self._readers)
 
         with self._changed:
-            self._changed.wait_for(settled, timeout)
-            found = condition()
-        assert found, f'the node never {what}; it wrote:\n{self.output}'
-        return found
+            self._changed.wait_for(settled, PATIENCE)
+        found = self.said(pattern)
+        assert len(found) >= count, (
+            f'the node said {pattern!r} {len(found)} times, not {count}; it wrote:\n{self.output}')
+        return found[count - 1]
 
     def send_signal(self, number: int) -> None:
         """Send a signal, SIGINT for one."""
@@ -108,7 +105,6 @@ class NodeProcess:
         try:
             status = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
-            open(f'/tmp/nodetests/gdb.{self.pid}','w').write(subprocess.run(['gdb','-p',str(self.pid),'-batch','-ex','thread apply all bt'],capture_output=True,text=True).stdout)  # XXX
             self._process.send_signal(signal.SIGABRT)  # it tells where its threads are
             self._join()
             raise AssertionError(

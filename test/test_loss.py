@@ -140,12 +140,14 @@ def test_the_counter_is_unwrapped() -> None:
 def test_an_outage_counts_by_time_alone() -> None:
     account, _ = play(['received'] * 50, counter=True)
     account.interrupted()
-    loss = account.frame(10**12 + 149 * PERIOD, 3, 2)
+    last = WARM_UP + 50
+    loss = account.frame(10**12 + 149 * PERIOD, last + 40, last + 60)
     assert (loss.lost, loss.evidence) == (99, Evidence.TIME)
+    assert account.totals.time == 99 and account.counter.count == -1
 
 
 def test_an_unsteady_camera_loses_nothing_by_time() -> None:
-    account = LossAccount(Period(), steady=False)
+    account = LossAccount(Period(constant=False), steady=False)
     light = random.Random(4)
     stamp = 10**12
     for n in range(500):
@@ -154,8 +156,17 @@ def test_an_unsteady_camera_loses_nothing_by_time() -> None:
     assert account.frame(stamp + 3 * PERIOD, 503, None).evidence is Evidence.SEQUENCE
 
 
+def test_a_camera_that_slows_down_in_the_dark_loses_next_to_nothing() -> None:
+    account = LossAccount(Period(constant=False), steady=False)
+    stamp = 10**12
+    for n in range(1000):
+        stamp += PERIOD * (1 + (n >= 500))
+        account.frame(stamp, None, None)
+    assert account.totals.lost < 5
+
+
 def test_a_steady_camera_does() -> None:
-    account = LossAccount(Period(), steady=False)
+    account = LossAccount(Period(constant=False), steady=False)
     for n in range(200):
         account.frame(10**12 + n * PERIOD, None, None)
     assert account.frame(10**12 + 202 * PERIOD, None, None).lost == 2

@@ -12,9 +12,9 @@ import sys
 
 from box_scope import packets
 from capturing import Capture, check_changes, Ear
-from miniscope_ros.acquisition import Change
 from miniscope_ros.errors import DeviceError
 from miniscope_ros.ledger import Frame
+from miniscope_ros.telling import Change
 import pytest
 from virtual_daq import BoxConfig, Fault, VirtualDaq
 

@@ -77,8 +77,23 @@ def mend_wheels(site):
     (ENV / 'local_setup.bash').touch()  # colcon warns of a prefix without one
 
 
+def numpy_of_ros():
+    """Return the version of numpy that the packages of the sourced ROS 2 were built for."""
+    try:
+        import numpy
+        import rclpy  # noqa: F401
+    except ImportError as error:
+        sys.exit(f'{sys.executable} does not run the sourced ROS 2 ({error}). Name the Python '
+                 'that does:\n    make run PYTHON=/usr/bin/python3')
+    return numpy.__version__
+
+
 def make_environment(for_tests):
-    """Install the pinned packages into .env; one whose making was interrupted is made anew."""
+    """
+    Install the pinned packages into .env; one whose making was interrupted is made anew.
+
+    Where a ROS 2 is sourced, .env sees its packages and adds only the test tools.
+    """
     pins = TOOLS / 'constraints.txt'
     base = 'run ' + digest(str(ROOT), sys.version, os.environ.get('ROS_DISTRO', ''), pins,
                            TOOLS / 'ros.txt')
@@ -88,19 +103,21 @@ def make_environment(for_tests):
     done = read(stamp)
     if wanted == done[:len(wanted)]:
         return
-    print('Installing {} into .env (once).'.format(
-        'ROS 2 Jazzy' if base not in done and not HAS_ROS else 'the test tools'), flush=True)
+    if HAS_ROS:
+        numpy = numpy_of_ros()
+    elif base not in done:
+        print('Installing ROS 2 Jazzy into .env (once).', flush=True)
+    if for_tests:
+        print('Installing the test tools into .env (once).', flush=True)
     if base in done:
         stamp.unlink()
     else:
         shutil.rmtree(str(ENV), ignore_errors=True)
         call(sys.executable, '-m', 'venv', *(['--system-site-packages'] if HAS_ROS else []), ENV)
     pip = [ENV / 'bin' / 'python3', '-m', 'pip', 'install', '-qq', '--disable-pip-version-check']
-    if HAS_ROS:
-        # The packages of the distribution were built for its numpy.
-        import numpy
-        call(*pip, 'numpy==' + numpy.__version__, '-r', TOOLS / 'test.txt')
-    else:
+    if HAS_ROS and for_tests:
+        call(*pip, f'numpy=={numpy}', '-r', TOOLS / 'test.txt')
+    elif not HAS_ROS:
         call(*pip, '-c', pins, '-r', TOOLS / 'ros.txt',
              *(['-r', TOOLS / 'test.txt'] if for_tests else []))
         mend_wheels(ENV / 'lib' / 'python{}.{}'.format(*sys.version_info) / 'site-packages')
@@ -134,8 +151,7 @@ def main():
     with open(__file__) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         check_machine()
-        if for_tests or not HAS_ROS:
-            make_environment(for_tests)
+        make_environment(for_tests)
         build_workspace()
 
 

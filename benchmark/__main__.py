@@ -1,0 +1,78 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Run the benchmark: tools/env python3 -m benchmark --help."""
+import argparse
+import itertools
+import os
+from pathlib import Path
+import signal
+import sys
+import time
+
+from domain_coordinator import domain_id
+
+from . import figures, report
+
+ROOT = Path(__file__).parent.parent
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog='python3 -m benchmark', description='Measure what the driver costs and can do.')
+    parser.add_argument(
+        '--quick', action='store_true', help='seconds in place of minutes, for a first look')
+    parser.add_argument(
+        '--figures', type=int, nargs='+', choices=range(1, 8), default=range(1, 8), metavar='N',
+        help='which of the figures 1 to 7; default all')
+    parser.add_argument(
+        '--cpus', type=int, default=2, help='how many cores to use; default 2, 0 = all')
+    parser.add_argument(
+        '--output', type=Path, default=ROOT / 'build' / 'benchmark.json', help='the JSON file')
+    return parser.parse_args()
+
+
+def pin(count: int) -> set[int]:
+    """Keep this process and its children to so many cores, the last ones."""
+    available = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, available[-count:])
+    return os.sched_getaffinity(0)
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Run the figures and print each row as soon as it is known."""
+    effort = figures.QUICK if arguments.quick else figures.FULL
+    description = report.machine(pin(arguments.cpus))
+    for name, value in description.items():
+        print(f'- {name}: {value}')
+    print(f'\n{report.HEAD}', flush=True)
+    rows = []
+    for number in dict.fromkeys(arguments.figures):
+        began = time.monotonic()
+        for row in figures.FIGURES[number - 1](effort):
+            print(row, flush=True)
+            rows.append(row)
+            report.write(arguments.output, description, rows)
+        print(f'figure {number} took {time.monotonic() - began:.0f} s', file=sys.stderr)
+
+
+def main() -> int:
+    """Return 0 if all was measured, met or not; 130 after Ctrl-C."""
+    arguments = parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A domain of its own, on this computer alone; not one that was used a moment ago.
+    numbers = itertools.count(os.getpid())
+    with domain_id(lambda: next(numbers) % 100 + 1) as domain:
+        os.environ['ROS_DOMAIN_ID'] = str(domain)
+        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+        os.environ['ROS_LOCALHOST_ONLY'] = '1'  # Humble's word for the same
+        try:
+            measure(arguments)
+        except KeyboardInterrupt:
+            print('interrupted', file=sys.stderr)
+            return 130
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

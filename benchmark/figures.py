@@ -1,0 +1,248 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The seven figures, each a generator of table rows."""
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+import json
+import re
+from statistics import median
+import time
+
+import numpy as np
+
+from . import topics
+from .report import Row
+from .session import Notes, run, run_several, Session, Setting, Window
+
+FLOOR_RATIO = 1.5
+ALONE_MS = 0.6
+RAW_MS, DISPLAY_MS = 5.0, 8.0
+START = 2.0  # [s]
+# The protocol's pauses and the frames that it waits for between them, at 30 frames/s.
+PROTOCOL = 2 * 0.4 + 1.0 + 14 / 30
+MEMORY_MB = 200.0
+FLAT = 1.02
+LINEAR = 1.25  # cost of a scope among four, relative to one alone
+SIZES = (
+    Setting(rate=300.0),
+    Setting(device_type='MiniLFOV_Bin2x_Avg', size=(1296, 972), rate=60.0),
+    Setting(device_type='MiniLFOV_FullReso', size=(2592, 1944), rate=14.0),
+)
+LADDER = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0)
+SCREENING = 5.0  # [s]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure [s], and how often."""
+
+    repeats: int = 3
+    cost: float = 10.0
+    rate: float = 60.0
+    latency: float = 60.0
+    memory: tuple[float, float] = (60.0, 600.0)
+    scale: float = 20.0
+
+
+FULL = Effort()
+QUICK = Effort(1, 4.0, 4.0, 5.0, (5.0, 15.0), 5.0)
+
+
+def cpu_time(effort: Effort) -> Iterator[Row]:
+    """Figure 1: CPU time per frame."""
+    nobody: tuple[str, ...] = ()
+    raw = ('image_raw',)
+    settings = {
+        f'{kind} {name}': Setting(kind, listens)
+        for name, listens in (('all', topics.ALL), ('none', nobody), ('raw', raw))
+        for kind in ('node', 'floor')}
+    settings['peer raw'] = Setting('peer', raw)
+    settings['simulated all'] = Setting('simulated')
+    series: dict[str, list[float]] = {name: [] for name in settings}
+    # In turns, so that what else the computer does befalls all of them alike.
+    for _ in range(effort.repeats):
+        for name, setting in settings.items():
+            series[name].append(_cost_ms(setting, effort.cost))
+    ms = {name: median(values) for name, values in series.items()}
+
+    def row(what: str, name: str, floor: str, goal: str, met: bool | None) -> Row:
+        return Row(1, what, f'{ms[name]:.2f} ms ({ms[name] / ms[floor]:.2f} x floor)',
+                   f'{ms[floor]:.2f} ms', goal, met, {'ms': series[name], 'floor': series[floor]})
+
+    yield row('CPU per frame, five subscribers', 'node all', 'floor all',
+              f'<= {FLOOR_RATIO:g} x floor', ms['node all'] <= FLOOR_RATIO * ms['floor all'])
+    yield row('CPU per frame, no subscriber', 'node none', 'floor none',
+              f'< {ALONE_MS:g} ms', ms['node none'] < ALONE_MS)
+    yield row('CPU per frame, image_raw alone', 'node raw', 'floor raw',
+              '< the peer below', ms['node raw'] < ms['peer raw'])
+    yield row('peer: cv2.VideoCapture and cv_bridge, image_raw alone', 'peer raw', 'floor raw',
+              '', None)
+    yield row('CPU per frame, five subscribers, drawing of the simulated scope included',
+              'simulated all', 'floor all', '', None)
+
+
+def _cost_ms(setting: Setting, seconds: float) -> float:
+    with run(setting) as session:
+        window = session.watch(seconds)
+        frames = session.end().frames(window)
+    if setting.kind == 'peer':
+        frames = round(setting.rate * seconds)
+    return window.cpu_ns / 1e6 / frames
+
+
+def highest_rate(effort: Effort) -> Iterator[Row]:
+    """Figure 2: the highest rate at which everything arrives."""
+    for size in SIZES:
+        setting = replace(size, listens=topics.IMAGES)
+        node = _highest(setting, effort.rate)
+        floor = _highest(replace(setting, kind='floor'), effort.rate)
+        width, height = setting.size
+        yield Row(
+            2, f'{width}x{height}: highest rate without loss over {effort.rate:g} s',
+            f'{node:g} /s', f'{floor:g} /s', f'>= {setting.rate:g} /s', node >= setting.rate,
+            {'rate': node, 'floor': floor})
+
+
+def _highest(setting: Setting, seconds: float) -> float:
+    """Return the highest rate [frames/s] of a ladder; 0 if there is none."""
+    rates = [round(step * setting.rate, 1) for step in LADDER]
+    place = LADDER.index(1.0)
+    if _lossless(replace(setting, rate=rates[place]), SCREENING):
+        while place + 1 < len(rates) and _lossless(
+                replace(setting, rate=rates[place + 1]), SCREENING):
+            place += 1
+    while place >= 0 and not _lossless(replace(setting, rate=rates[place]), seconds):
+        place -= 1
+    return rates[place] if place >= 0 else 0.0
+
+
+def _lossless(setting: Setting, seconds: float) -> bool:
+    with run(setting) as session:
+        window = session.watch(seconds)
+        notes = session.end()
+    missing = sum(notes.missing(topic, window) for topic in setting.listens)
+    return not missing and notes.frames(window) > 0.99 * setting.rate * seconds
+
+
+def latency(effort: Effort) -> Iterator[Row]:
+    """Figure 3: from the complete frame to the subscriber's callback."""
+    setting = Setting(listens=topics.IMAGES)
+    window, notes = _watch(setting, effort.latency)
+    floor_window, floor_notes = _watch(replace(setting, kind='floor'), effort.latency)
+    for topic, goal in zip(topics.IMAGES, (RAW_MS, DISPLAY_MS), strict=True):
+        node = _quantiles(notes.latencies_ms(topic, window))
+        floor = _quantiles(floor_notes.latencies_ms(topic, floor_window))
+        yield Row(
+            3, f'latency of {topic}: median, 99 %, maximum', _triple(node), _triple(floor),
+            f'99 % <= {goal:g} ms', node[1] <= goal, {'ms': node, 'floor': floor})
+
+
+def _quantiles(values: np.ndarray) -> list[float]:
+    return [float(value) for value in np.percentile(values, [50, 99, 100])]
+
+
+def _triple(values: list[float]) -> str:
+    return ', '.join(f'{value:.1f}' for value in values) + ' ms'
+
+
+def _watch(setting: Setting, seconds: float) -> tuple[Window, Notes]:
+    with run(setting) as session:
+        return session.watch(seconds), session.end()
+
+
+def start(effort: Effort) -> Iterator[Row]:
+    """Figure 4: how long until the first frame."""
+    floor = median(_start(Setting('floor'))[0] for _ in range(effort.repeats))
+    for kind, goal in (('simulated', START), ('node', PROTOCOL + 1)):
+        times = [_start(Setting(kind)) for _ in range(effort.repeats)]
+        first, activation = (median(column) for column in zip(*times, strict=True))
+        place = 'the virtual box' if kind == 'node' else 'the simulated scope'
+        yield Row(
+            4, f'first frame of {place} after process start, after activation',
+            f'{first:.2f} s, {activation:.2f} s', f'{floor:.2f} s', f'< {goal:.1f} s',
+            first < goal, {'s': times, 'floor': floor})
+
+
+def _start(setting: Setting) -> tuple[float, float]:
+    """Return the times [s] from process start and from the end of configuration."""
+    with run(setting) as session:
+        started_ns = session.publisher.started_ns
+        first_ns = min(int(pairs[0, 1]) for pairs in session.end().heard.values())
+        configured = re.search(
+            r'\[(\d+)\.(\d{9})\].*: configured', session.publisher.log.read_text())
+    if configured is None:
+        return (first_ns - started_ns) / 1e9, 0.0
+    offset_ns = time.time_ns() - time.monotonic_ns()
+    configured_ns = int(configured[1] + configured[2]) - offset_ns
+    return (first_ns - started_ns) / 1e9, (first_ns - configured_ns) / 1e9
+
+
+def memory(effort: Effort) -> Iterator[Row]:
+    """Figure 5: resident memory, and whether it grows."""
+    early, late = effort.memory
+    values = {}
+    for kind in ('node', 'floor'):
+        with run(Setting(kind)) as session:
+            session.watch(early)
+            values[kind] = [session.publisher.resident_mb]
+            if kind == 'node':
+                session.watch(late - early)
+                values[kind].append(session.publisher.resident_mb)
+    first, last = values['node']
+    yield Row(
+        5, f'resident memory after {early:g} s and {late:g} s', f'{first:.0f} MB, {last:.0f} MB',
+        f'{values["floor"][0]:.0f} MB', f'< {MEMORY_MB:g} MB and flat',
+        last < MEMORY_MB and last < FLAT * first, {'MB': values})
+
+
+def scale(effort: Effort) -> Iterator[Row]:
+    """Figure 6: several scopes at once."""
+    alone = 0.0
+    for count in (1, 2, 4):
+        node, missing = _together(Setting(), count, effort.scale)
+        floor, _ = _together(Setting('floor'), count, effort.scale)
+        alone = alone or node
+        yield Row(
+            6, f'{count} scope{"s"[:count - 1]}: CPU per frame of each, frames lost',
+            f'{node:.2f} ms, {missing}', f'{floor:.2f} ms',
+            'no loss' if count == 1 else f'<= {LINEAR:g} x that of 1, no loss',
+            node <= LINEAR * alone and not missing,
+            {'ms': node, 'missing': missing, 'floor': floor})
+
+
+def _together(setting: Setting, count: int, seconds: float) -> tuple[float, int]:
+    """Return CPU time per frame [ms] and frames that did not arrive."""
+    with run_several([setting] * count) as sessions:
+        windows = watch_all(sessions, seconds)
+        notes = [session.end() for session in sessions]
+    pairs = list(zip(windows, notes, strict=True))
+    frames = sum(note.frames(window) for window, note in pairs)
+    missing = sum(note.missing('image_raw', window) for window, note in pairs)
+    return sum(window.cpu_ns for window in windows) / 1e6 / frames, missing
+
+
+def watch_all(sessions: list[Session], seconds: float) -> list[Window]:
+    """Let all run for that long."""
+    begun = [session.begin() for session in sessions]
+    time.sleep(seconds)
+    return [session.window(begin) for session, begin in zip(sessions, begun, strict=True)]
+
+
+def stages(effort: Effort) -> Iterator[Row]:
+    """Figure 7: where a frame's time goes."""
+    with run(Setting('stages')) as session:
+        session.watch(effort.cost)
+        session.end()
+        taken = json.loads(session.publisher.rest().splitlines()[-1])
+    frames = taken['display'][2]
+    cpu_ms = {name: value[0] / frames for name, value in taken.items()}
+    wait_ms = (taken['wait and dequeue'][1] - taken['wait and dequeue'][0]) / frames
+    yield Row(7, 'wait for the frame (no CPU)', f'{wait_ms:.2f} ms', numbers={'ms': wait_ms})
+    whole = cpu_ms.pop('frame')
+    cpu_ms['the rest: account, messages, Python'] = whole - sum(cpu_ms.values())
+    for name, ms in cpu_ms.items():
+        yield Row(7, name.removeprefix('wait and '), f'{ms:.3f} ms', numbers={'ms': ms})
+
+
+FIGURES: tuple[Callable[[Effort], Iterator[Row]], ...] = (
+    cpu_time, highest_rate, latency, start, memory, scale, stages)

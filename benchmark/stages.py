@@ -1,0 +1,86 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+The node with a stopwatch around each stage of a frame.
+
+Arguments are the node's own. At its end it writes one JSON line to standard output: for each stage
+its CPU time [ms], its elapsed time [ms] and its calls, and under 'frame' those of the capture
+thread's whole turn.
+"""
+from collections.abc import Callable
+import functools
+import json
+import math
+import time
+from typing import Any
+
+from miniscope_ros import publishers
+from miniscope_ros.acquisition import Acquisition
+from miniscope_ros.daq.firmware import UclaFirmware
+from miniscope_ros.display import Display
+from miniscope_ros.main import main
+from miniscope_ros.sources import miniscope
+from miniscope_ros.transports.v4l2 import V4l2Transport
+from rclpy.publisher import Publisher
+
+STAGES = {
+    'wait and dequeue': (V4l2Transport, 'dequeue'),
+    'orientation read': (UclaFirmware, 'telemetry'),
+    'grey': (miniscope, 'extract_grey'),
+    'requeue': (V4l2Transport, 'requeue'),
+    'display': (Display, 'render'),
+    'fill': (publishers, 'fill_image'),
+    'publish': (Publisher, 'publish'),
+    'frame': (Acquisition, '_step'),
+}
+
+
+class Stopwatch:
+    """Adds up what one function takes in the thread that calls it."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.cpu_ns = self.elapsed_ns = self.calls = 0
+
+    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function with the watch around it."""
+        @functools.wraps(function)
+        def timed(*arguments: Any, **named: Any) -> Any:
+            cpu_ns, begin_ns = time.thread_time_ns(), time.monotonic_ns()
+            try:
+                return function(*arguments, **named)
+            finally:
+                self.cpu_ns += time.thread_time_ns() - cpu_ns
+                self.elapsed_ns += time.monotonic_ns() - begin_ns
+                self.calls += 1
+        return timed
+
+
+def set_up() -> dict[str, Stopwatch]:
+    """Put a stopwatch around each stage; they begin with the first published frame."""
+    watches = {name: Stopwatch() for name in STAGES}
+    for name, (owner, function) in STAGES.items():
+        setattr(owner, function, watches[name].around(getattr(owner, function)))
+
+    def begin(listener: publishers.Publishers, rate: float, tell: Callable[..., None]) -> None:
+        if math.isnan(rate):  # an acquisition begins
+            for watch in watches.values():
+                watch.reset()
+        tell(listener, rate)
+
+    publishers.Publishers.on_sensor_rate = functools.partialmethod(
+        begin, tell=publishers.Publishers.on_sensor_rate)
+    return watches
+
+
+if __name__ == '__main__':
+    stopwatches = set_up()
+    try:
+        main()
+    finally:
+        print(json.dumps({
+            name: [watch.cpu_ns / 1e6, watch.elapsed_ns / 1e6, watch.calls]
+            for name, watch in stopwatches.items()}), flush=True)
