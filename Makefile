@@ -9,7 +9,7 @@ run:
 
 test:
 	@$(PYTHON) tools/bootstrap.py test
-	@tools/env python3 -m pytest test
+	@tools/env python3 -m pytest -n 2 --dist loadfile test
 
 bench:
 	@$(PYTHON) tools/bootstrap.py test

@@ -198,4 +198,3 @@ def run_several(settings: Sequence[Setting]) -> Iterator[list[Session]]:
             session.wait_until_running()
         time.sleep(WARM_UP)
         yield sessions
-

@@ -371,8 +371,8 @@ class Acquisition:
             self._stop_by_itself(str(error))
             return
         self._source.close()
-        _log.error('the device is lost: %s; looking for it', error)
         self._away = str(error)
+        _log.error('the device is lost: %s; looking for it', self._away)
         self._next_try = time.monotonic() + _LOOK_AGAIN
 
     def _try_again(self) -> None:

@@ -55,8 +55,10 @@ class Writer(Protocol):
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; return its exit status."""
     options = _parse(arguments)
-    # A job that is told to end leaves nothing behind either.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A job that is told to end leaves nothing behind either; one in the background of a script
+    # begins with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         return _check(options) if options.check else _export(options)
     except KeyboardInterrupt:

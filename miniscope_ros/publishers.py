@@ -49,8 +49,6 @@ LOG = QoSProfile(
 SIGNALS = ('qw', 'qx', 'qy', 'qz')
 STATISTICS_PERIOD_NS = 1_000_000_000
 ACKNOWLEDGE = 1.0
-CATCH_UP = 0.02
-"""Being late for as long as this is a hiccup, which costs no display frame [s]."""
 
 
 class TransformSender(Protocol):
@@ -115,7 +113,6 @@ class Publishers:
         self._statistics_ns = 0
         self._lost_total = 0
         self._next_display_ns = 0
-        self._behind = 0
         self._streams: list[Publisher] = []
         self._told: dict[Publisher, str] = {}
         self._controls = self._latched(Controls, '~/controls')
@@ -364,8 +361,7 @@ class Publishers:
             return
         state = self._state(frame, quaternion)
         # image_raw comes first: what shows it to the eye must never cost a frame.
-        self._behind = self._behind + 1 if frame.waiting() else 0
-        if self._behind > CATCH_UP * frame.rate:
+        if frame.waiting():
             self.display_skipped += 1
             display.learn(frame.sample.image, state)
             return

@@ -39,7 +39,9 @@ def test_diagnostics_come_in_every_state(scope: Scope) -> None:
     assert {status.level for status in told.values()} == {DiagnosticStatus.OK}
     assert (told['device'].message, told['light'].message) == ('inactive', 'dark')
     assert {status.hardware_id for status in told.values()} == {'simulated'}
+    frames = ear.listen('frame_info')
     assert ear.change_state('activate')
+    ear.wait_for(frames)
     told = diagnosis(ear, reports)
     assert set(told) == everything
     assert {status.level for status in told.values()} == {DiagnosticStatus.OK}

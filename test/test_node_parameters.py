@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from listening import Listener
+from listening import diagnosis, Listener
 from miniscope_msgs.msg import ControlChange, FrameInfo
 from node_process import scope_node
 import pytest
@@ -240,9 +240,7 @@ def test_frames_come_at_the_rate_set_while_inactive(ear: Listener) -> None:
     for earlier, later in pairwise(frames):
         periods = later.capture_index - earlier.capture_index
         assert later.time_ms - earlier.time_ms == pytest.approx(50 * periods, abs=0.001)
-    seen = len(reports)
-    ear.wait_for(reports, seen + 3)
-    status = next(s for s in reports[-1].status if s.name == 'miniscope: acquisition')
+    status = diagnosis(ear, reports)['acquisition']
     values = {pair.key: pair.value for pair in status.values}
     assert values['rate set [frames/s]'] == values['rate measured [frames/s]'] == '20'
     assert status.level == b'\0', status.message

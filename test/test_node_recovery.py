@@ -200,9 +200,6 @@ def test_slow_absent_and_dying_subscribers_cost_no_frame(box: Box) -> None:
             processes.append(dying)
             dying.send_signal(signal.SIGKILL)
             dying.wait()
-            stopped = subscriber(0.0)
-            processes.append(stopped)
-            stopped.send_signal(signal.SIGSTOP)  # there, but takes nothing at all
             images = ear.listen('image_raw', Image, keep=stamp_ns)
             ear.wait_for(images, 60)
             assert ear.change_state('deactivate')

@@ -55,7 +55,8 @@ def extract_grey(yuyv: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     """
     Write the sensor's own values to out (height, width): the even bytes of YUYV (1-D).
 
-    As the low bytes of 16-bit words NumPy takes them five times as fast as OpenCV by channel.
+    As the low bytes of 16-bit words NumPy takes them in 13 us where OpenCV's extractChannel
+    takes 71 (608x608, warm).
     """
     np.copyto(out, yuyv.view('<u2').reshape(out.shape), casting='unsafe')
 
