@@ -17,6 +17,8 @@ from pathlib import Path
 import shutil
 import signal
 import sys
+from threading import Event
+from types import FrameType
 from typing import Protocol, TYPE_CHECKING
 
 from miniscope_ros.errors import ConfigurationError, DeviceError, MiniscopeError
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from miniscope_ros.recordings.bag_reader import Bag
 
 DONE, FAILED, PARTLY, INTERRUPTED = 0, 1, 3, 130
+
+_told_to_end = Event()
 
 _FORMATS = ('miniscope_daq', 'nwb')
 _CODECS = ('ffv1', 'grey', 'mjpg')
@@ -57,8 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     # A job that is told to end leaves nothing behind either; one in the background of a script
     # begins with SIGINT ignored.
+    _told_to_end.clear()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, _interrupt)
     try:
         return _check(options) if options.check else _export(options)
     except KeyboardInterrupt:
@@ -72,6 +77,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (MiniscopeError, OSError) as error:
         _say(str(error))
         return FAILED
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # An exception alone is lost where a library's callback cannot pass it on.
+    _told_to_end.set()
+    raise KeyboardInterrupt
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -190,6 +201,8 @@ def _write(bag: Bag, acquisitions: list[Acquisition], folder: Path,
                         open_writers[name].remove(writer)
                 read[name] += 1
                 progress(done)
+                if _told_to_end.is_set():
+                    raise KeyboardInterrupt
         for writers in open_writers.values():
             for writer in writers:
                 writer.finish()
@@ -223,6 +236,8 @@ def _new_folder(out: Path, force: bool) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
+        if _told_to_end.is_set():
+            raise KeyboardInterrupt
         with _undisturbed():
             if replaced:
                 old = out.with_name(f'.{out.name}.replaced-{os.getpid()}')

@@ -30,6 +30,7 @@ from rcl_interfaces.srv import (
     SetParametersAtomically,
 )
 import rclpy
+from rclpy.client import Client
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter, parameter_value_to_python
@@ -95,6 +96,7 @@ class Listener:
         """Listen to the node of that name."""
         self.scope = scope
         self._changed = Condition()
+        self._clients: dict[str, Client] = {}
         self._context = rclpy.Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self.node = rclpy.create_node(
@@ -173,7 +175,10 @@ class Listener:
 
     def ask(self, name: str, kind: type, request: Any) -> Future:
         """Send a request once its server is there; the answer comes in the future."""
-        client = self.node.create_client(kind, self.topic(name))
+        # One for all requests: a new one might not hear the answer to its first.
+        client = self._clients.get(name)
+        if client is None:
+            client = self._clients[name] = self.node.create_client(kind, self.topic(name))
         assert client.wait_for_service(PATIENCE), f'there is no service {self.topic(name)}'
         return client.call_async(request)
 

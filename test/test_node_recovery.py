@@ -194,12 +194,12 @@ def test_slow_absent_and_dying_subscribers_cost_no_frame(box: Box) -> None:
         ear.wait_for(infos, 10)  # nobody takes the images
         processes = []
         try:
-            slow = subscriber(0.5)
-            processes.append(slow)
-            dying = subscriber(0.0)
-            processes.append(dying)
-            dying.send_signal(signal.SIGKILL)
-            dying.wait()
+            processes.append(subscriber(0.5))
+            for _ in range(2):
+                dying = subscriber(0.0)
+                processes.append(dying)
+                dying.send_signal(signal.SIGKILL)
+                dying.wait()
             images = ear.listen('image_raw', Image, keep=stamp_ns)
             ear.wait_for(images, 60)
             assert ear.change_state('deactivate')

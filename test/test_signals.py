@@ -148,7 +148,7 @@ SCENARIOS = {
     **{f'during_configure_after_{sent}_controls': partial(
         during_configure, number=number, controls_sent=sent)
        for sent, number in ((0, signal.SIGINT), (1, signal.SIGTERM), (3, signal.SIGINT),
-                            (8, signal.SIGTERM))},
+                            (5, signal.SIGTERM))},
     'while_inactive': while_inactive,
     **{'_'.join([scenario.__name__, *(number.name for number in numbers)]): partial(
         scenario, **given)
