@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from miniscope_ros.changes import Changes
 from miniscope_ros.clock import RosTime
+from miniscope_ros.daq.control import LIGHTS
 from miniscope_ros.errors import (
     DeviceAbsent,
     DeviceError,
@@ -38,6 +39,7 @@ _SLICE = 0.1
 _ALIVE = 1.0
 _LOOK_AGAIN = 0.25
 _LONGEST_BACKOFF = 5.0
+_RETURN = 2.0  # for a device that is away at closing and may be lit
 _RATE_KNOWN_MS = 5000.0
 _RATE_TOLERANCE = 0.05
 _CLOCK_CHECK_NS = 1_000_000_000
@@ -92,6 +94,7 @@ class Acquisition:
         self._last_ns = 0
         self._inputs = -1
         self._rate = math.nan  # as sent
+        self._lights: dict[str, float] = {}  # the same
         self._rate_told = False
         self._next_check_ns = 0
         source.on_control = self._on_control
@@ -145,16 +148,16 @@ class Acquisition:
     def status(self) -> Status:
         """Return a snapshot."""
         ledger = self._ledger
-        period = ledger.loss.period
         return Status(
             state=self._state(), error=self._failure or self._away or '', info=self._info,
             received=self._received, damaged=self._damaged, published=ledger.published,
             losses=ledger.loss.totals, duration_s=ledger.time_ms / 1e3,
-            reconnects=self._reconnects, period_ns=period.ns, jitter_ns=period.jitter_ns,
+            reconnects=self._reconnects, period_ns=1e9 / ledger.rate,
+            jitter_ns=ledger.loss.period.jitter_ns,
             bad_stamps=ledger.mender.bad, clock=self._clock.state,
             orientation=self._judge.health(
                 time.monotonic_ns() if self._source.live else self._last_ns),
-            may_be_lit=self._source.may_be_lit)
+            may_be_lit=self._source.may_be_lit, lights=self._lights)
 
     def _state(self) -> str:
         if self._failure is not None:
@@ -241,6 +244,8 @@ class Acquisition:
         """Open the source and set it up, lit if active."""
         self._ledger.interrupted()
         self._judge.reset()
+        if not self._active:
+            self._rate = math.nan  # a device that had no power has its own
         self._revived = False
         self._inputs = -1
         info = self._info = self._source.open(reason)
@@ -258,12 +263,12 @@ class Acquisition:
         return info
 
     def _close_source(self) -> None:
+        self._running.clear()
         try:
             self._deactivate()
         finally:
             self._away = self._failure = None
-            self._running.clear()
-            self._shut()
+            self._shut(_RETURN)
 
     def _activate(self) -> None:
         if self._active:
@@ -332,20 +337,36 @@ class Acquisition:
                 self._source.deactivate()
             except MiniscopeError as error:
                 self._lose(error)
-        if self._away is not None and self._source.may_be_lit:
+        if self._away is not None and self._source.may_be_lit and self._running.is_set():
             _log.error('THE LIGHT MAY STILL BE ON: %s; the device is made dark as soon as it can '
                        'be opened again', self._away)
 
-    def _shut(self) -> None:
-        """Close the source; open a dead one once more if the light may be on."""
+    def _shut(self, patience: float = 0.0) -> None:
+        """
+        Close the source; open a dead one once more if the light may be on.
+
+        patience [s] is how long one that is away is waited for: it may be about to return.
+        """
         self._connected = False
         self._source.close()
-        if not self._source.may_be_lit:
-            return
-        try:
-            self._source.make_dark()
-        except Exception as error:
-            _log.error('THE LIGHT MAY STILL BE ON: %s', error)
+        deadline = time.monotonic() + patience
+        waited = False
+        while self._source.may_be_lit:
+            try:
+                self._source.make_dark()
+            except Exception as error:
+                away = isinstance(error, DeviceError) and not isinstance(error, NoLink)
+                if not away or time.monotonic() + _LOOK_AGAIN > deadline:
+                    _log.error('THE LIGHT MAY STILL BE ON: %s', error)
+                    return
+                if not waited:
+                    _log.warning(
+                        'the light may be on: waiting up to %g s for the device, to make it '
+                        'dark: %s', patience, error)
+                waited = True
+                time.sleep(_LOOK_AGAIN)
+        if waited:
+            _log.info('the device came back and was made dark')
 
     def _apply_sync(self, on: bool) -> None:
         try:
@@ -366,6 +387,10 @@ class Acquisition:
         """Note that the device is gone, and look for it unless that is not wanted."""
         self._connected = False
         self._changes.give_up()
+        if not self._running.is_set():
+            self._source.close()
+            _log.error('the device is lost: %s', error)
+            return
         if not self.reconnect:
             self._shut()
             self._stop_by_itself(str(error))
@@ -464,10 +489,10 @@ class Acquisition:
 
     def _tell_rate(self) -> None:
         """Tell the measured rate, once an acquisition."""
-        if self._rate_told or self._ledger.time_ms < _RATE_KNOWN_MS:
+        measured = self._ledger.rate
+        if self._rate_told or self._ledger.time_ms < _RATE_KNOWN_MS or math.isnan(measured):
             return
         self._rate_told = True
-        measured = self._ledger.rate
         self._listener.on_sensor_rate(measured)
         rate = self._info.frame_rate if self._info else math.nan
         if abs(measured / rate - 1) > _RATE_TOLERANCE:
@@ -507,9 +532,12 @@ class Acquisition:
     # Controls
 
     def _on_control(self, event: ControlEvent) -> None:
+        if event.control in LIGHTS:
+            # A new one each time: diagnostics read it in another thread.
+            self._lights = {**self._lights, event.control: event.value}
         if event.control == 'frame_rate' and event.value != self._rate:
             self._rate = event.value
-            self._ledger.loss.period.forget()
+            self._ledger.loss.period.change(event.sent_ns)
             if self._info is not None:
                 self._info = replace(self._info, frame_rate=event.value)
         if self._lighting_up or (self._active and self._connected):

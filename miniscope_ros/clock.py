@@ -19,12 +19,14 @@ STEP_NS = 1_000_000
 _BRACKETS = 8
 _OLDEST_NS = 20_000_000_000
 _FUTURE_NS = 1_000_000
+_UNEVEN = 0.2  # periods, by which stamps may be off their places
 
 
 class RunningMedian:
     """Median of the last values, kept sorted: O(log n) to find, no arrays per frame."""
 
     def __init__(self, length: int) -> None:
+        self.value = math.nan  # the median; asked for several times a frame
         self._length = length
         self._order: deque[float] = deque()
         self._sorted: list[float] = []
@@ -38,11 +40,7 @@ class RunningMedian:
         insort(self._sorted, value)
         if len(self._order) > self._length:
             del self._sorted[bisect_left(self._sorted, self._order.popleft())]
-
-    @property
-    def value(self) -> float:
-        """Return the median; NaN while there is no value."""
-        return self.quantile(0.5)
+        self.value = self.quantile(0.5)
 
     def quantile(self, share: float) -> float:
         """Return the value below which that share lies; NaN while there is none."""
@@ -53,6 +51,7 @@ class RunningMedian:
         """Forget all."""
         self._order = deque()
         self._sorted = []
+        self.value = math.nan
 
 
 @dataclass(frozen=True)
@@ -152,8 +151,8 @@ class StampMender:
     def __init__(self, waiting: Callable[[], bool] = lambda: False) -> None:
         """Begin; waiting tells whether another frame is ready already."""
         self.bad = 0
+        self.read_out_ns = math.inf  # the least time from stamp to arrival; inf unknown
         self._waiting = waiting
-        self._latency = RunningMedian(31)
         self._last_ns: int | None = None
         self._last_sequence: int | None = None
 
@@ -164,7 +163,7 @@ class StampMender:
     def forget(self) -> None:
         """Begin from nothing: the timeline itself is a new one."""
         self._last_ns = self._last_sequence = None
-        self._latency.clear()
+        self.read_out_ns = math.inf
 
     def mend(self, sample: Sample, period_ns: float) -> None:
         """Check a sample's stamp and replace it where it is bad; period_ns may be NaN."""
@@ -172,7 +171,7 @@ class StampMender:
             if sample.stamp_source is StampSource.ARRIVAL:
                 sample.stamp_ns = max(sample.receive_ns, (self._last_ns or 0) + 1)
             elif self._plausible(sample):
-                self._latency.add(sample.receive_ns - sample.stamp_ns)
+                self.read_out_ns = min(self.read_out_ns, sample.receive_ns - sample.stamp_ns)
             else:
                 self.bad += 1
                 sample.stamp_ns = self._predict(sample, period_ns)
@@ -186,17 +185,19 @@ class StampMender:
         return sample.stamp_ns > 0 and rises and -_FUTURE_NS <= age_ns <= _OLDEST_NS
 
     def _predict(self, sample: Sample, period_ns: float) -> int:
-        latency_ns = self._latency.value
-        by_arrival = sample.receive_ns - (0 if math.isnan(latency_ns) else int(latency_ns))
+        latest = sample.receive_ns - (
+            0 if math.isinf(self.read_out_ns) else int(self.read_out_ns))
         if self._last_ns is None:
-            return by_arrival
-        predicted = by_arrival
+            return latest
+        predicted = latest
         if sample.sequence is not None and self._last_sequence is not None:
             steps = sample.sequence - self._last_sequence
             if steps > 0 and not math.isnan(period_ns):
-                by_period = self._last_ns + round(steps * period_ns)
-                # Arrival says which period it is, the period says where in it the stamp lies.
-                # With another frame waiting we are late, and arrival says nothing.
-                if abs(by_period - by_arrival) < period_ns / 2 or self._waiting():
-                    predicted = by_period
+                earliest = self._last_ns + round(steps * period_ns)
+                # Between lie the frames that the box never finished, in whole periods, and how
+                # late we are: less than a period, or unknown with another frame waiting.
+                passed = (latest - earliest) / period_ns + _UNEVEN
+                between = 0 if self._waiting() else math.floor(passed)
+                if between >= 0:
+                    predicted = earliest + round(between * period_ns)
         return max(predicted, self._last_ns + 1)

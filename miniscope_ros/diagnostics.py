@@ -51,7 +51,6 @@ class Diagnostics:
         status: Status | None,
         state: str,
         error: str,
-        controls: Mapping[str, tuple[float, int]],
         statistics: PictureStatistics | None,
         display_skipped: int,
         now: float,
@@ -70,7 +69,7 @@ class Diagnostics:
             self._make('device', hardware, *self._device(status, state, error)),
             self._make('acquisition', hardware, *self._acquisition(status, display_skipped, now)),
             self._make('orientation', hardware, *self._orientation(status)),
-            self._make('light', hardware, *self._light(status, controls)),
+            self._make('light', hardware, *self._light(status)),
             self._make('picture', hardware, *self._picture(statistics)),
             self._make('time', hardware, *self._time(status)),
         ]
@@ -133,17 +132,15 @@ class Diagnostics:
         level = (OK, WARN, ERROR)[health.level]
         return level, health.message, {
             'state': health.state.value, 'valid share': health.valid_share,
-            'last change [s]': health.last_change_ns / 1e9 if health.last_change_ns else math.nan}
+            'last change [s]': health.unchanged_s}
 
     @staticmethod
-    def _light(
-        status: Status, controls: Mapping[str, tuple[float, int]],
-    ) -> tuple[bytes, str, dict[str, Any]]:
-        lights = {name: value for name, (value, _) in controls.items() if name.startswith('led')}
-        values = {'active': status.state == 'active', 'may be lit': status.may_be_lit, **lights}
+    def _light(status: Status) -> tuple[bytes, str, dict[str, Any]]:
+        values = {
+            'active': status.state == 'active', 'may be lit': status.may_be_lit, **status.lights}
         if status.may_be_lit and status.state != 'active':
             return ERROR, 'the light may be on although nothing is acquired', values
-        return OK, 'lit' if any(lights.values()) else 'dark', values
+        return OK, 'lit' if any(status.lights.values()) else 'dark', values
 
     @staticmethod
     def _picture(statistics: PictureStatistics | None) -> tuple[bytes, str, dict[str, Any]]:

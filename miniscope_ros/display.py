@@ -293,7 +293,7 @@ class Display:
         if settings.loss_indicator and self._lost_shown and fresh:
             self._indicators.draw_loss(picture, self._lost_shown)
         if settings.orientation_indicator and state.has_orientation:
-            self._indicators.draw_orientation(picture, state.quaternion)
+            self._indicators.draw_orientation(picture, state)
         if settings.text_indicator:
             self._indicators.draw_text(picture, state)
             if not state.light_on:

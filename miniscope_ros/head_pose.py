@@ -93,7 +93,8 @@ def rotation_matrix(quaternion: Quaternion) -> _Points:
 
     quaternion is w, x, y, z; its norm need not be 1, but not 0.
     """
-    w, x, y, z = np.array(quaternion) / math.hypot(*quaternion)
+    norm = math.hypot(*quaternion)
+    w, x, y, z = (part / norm for part in quaternion)  # floats: NumPy is slow with so few
     return np.array([
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],

@@ -22,11 +22,14 @@ from numpy.typing import NDArray
 TEXT_HOLD_SECONDS = 0.5
 """How long the text line keeps a frame rate: digits that change with every frame are no use."""
 
+HEAD_HOLD_SECONDS = 0.15
+"""How long a drawn head is kept: drawing it takes as long as the rest of a displayed picture."""
+
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _Ink = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class FrameState:
     """What the indicators tell about the frame they are drawn on."""
 
@@ -68,9 +71,20 @@ class Indicators:
         self._drawn: dict[str, tuple[Hashable, _Sprite]] = {}
         self._rate = math.nan
         self._rate_stamp = math.nan
+        self._quaternion: Quaternion | None = None
+        self._head_stamp = math.nan
 
-    def draw_orientation(self, canvas: NDArray[np.uint8], quaternion: Quaternion | None) -> None:
-        """Draw the head lower right, or 'no orientation' for None."""
+    def draw_orientation(self, canvas: NDArray[np.uint8], state: FrameState) -> None:
+        """
+        Draw the head lower right, or 'no orientation'.
+
+        The head is at most HEAD_HOLD_SECONDS old; that there is none, or one again, shows at once.
+        """
+        held = 0 <= state.stamp_s - self._head_stamp < HEAD_HOLD_SECONDS
+        if not held or self._quaternion is None or state.quaternion is None:
+            self._quaternion, self._head_stamp = state.quaternion, state.stamp_s
+        quaternion = self._quaternion
+
         def ink() -> _Ink:
             if quaternion is None:
                 return self._no_orientation()

@@ -12,6 +12,8 @@ from miniscope_ros.loss import FrameLoss, LossAccount, Period
 from miniscope_ros.orientation import Verdict
 from miniscope_ros.sources.sample import Sample, Source
 
+_IN_TIME = 0.9  # part of a period after a frame's end, a rest for the jitter of stamps
+
 
 @dataclass(slots=True)
 class Frame:
@@ -51,6 +53,7 @@ class Ledger:
         if not self._source.live:
             self.mender.forget()
         self.loss.steady = self._source.steady  # a recording knows it once it is open
+        self.loss.counter.trusted = not self._source.live
         self.loss.begin(fresh=not self._source.live)
         self.published = 0
         self.time_ms = 0.0  # of the last frame
@@ -72,14 +75,29 @@ class Ledger:
 
     @property
     def rate(self) -> float:
-        """Return the measured frame rate [frames/s]; NaN while unknown."""
-        return 1e9 / self.loss.period.ns
+        """
+        Return the measured frame rate [frames/s]; NaN while unknown.
+
+        It is that of the running median of the intervals. The times of a recording may be whole
+        milliseconds, and then a median is half of one off: there the mean is taken, over all
+        frames since the first, lost ones counted.
+        """
+        if self._source.live or not self.time_ms:
+            return 1e9 / self.loss.period.ns
+        return 1e3 * (self.captured - 1) / self.time_ms
 
     def mend(self, sample: Sample) -> None:
-        """Replace a stamp that cannot be; to be called for every frame."""
+        """Replace a stamp that cannot be, drop what was read too late; to be called for all."""
         self.mender.mend(sample, self.loss.period.ns)
+        # When the next frame has ended the reading is that one's, even if it never arrives.
+        next_end_ns = (
+            sample.stamp_ns + self.mender.read_out_ns + _IN_TIME * self.loss.period.ns)
+        if sample.read_ns is not None and sample.read_ns > next_end_ns:
+            sample.quaternion = sample.device_count = None
+            sample.digital_inputs = -1
         if sample.device_count is not None:
             self.loss.counter.bits = sample.device_count_bits
+            self.loss.counter.exact = self._source.live and sample.read_ns is None
 
     def pass_over(self, sample: Sample) -> None:
         """Take in a mended frame before the acquisition: the next one is compared with it."""
@@ -92,18 +110,17 @@ class Ledger:
             self._stamp0_ns = sample.stamp_ns
         self.time_ms = (sample.stamp_ns - self._stamp0_ns) / 1e6
         self._edges += loss.edges if toggles else 0
+        self.published += 1
         frame = Frame(
             sample=sample, stamp_ns=self.ros_time_ns(sample),
             receive_ns=self.clock.at(sample.receive_ns),
-            frame_index=self.published, capture_index=self.captured, loss=loss,
+            frame_index=self.published - 1, capture_index=self.captured - 1, loss=loss,
             device_frame_count=self.loss.counter.count,
             sync_edge=self._edges if toggles and self._edges_known else -1,
             verdict=verdict, time_ms=self.time_ms, rate=self.rate, waiting=self._source.waiting)
-        self.published += 1
         self._edges += toggles
         return frame
 
     def ros_time_ns(self, sample: Sample) -> int:
         """Return a sample's stamp on the ROS clock."""
-        own = self._source.ros_time_ns(sample)
-        return self.clock.at(sample.stamp_ns) if own is None else own
+        return self._source.ros_time_ns(sample, self.clock.at)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 import sys
+from threading import Event
 
 from miniscope_ros.daq.catalogue import load_catalogue
 from miniscope_ros.errors import ConfigurationError, MiniscopeError
@@ -20,8 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Make a scope dark; exit status 1, with the reason, if it is not known to be dark."""
     options = _parser().parse_args(arguments)
     # A signal must not leave the job half done: it is over in seconds, whatever happens.
-    stop = Stop()
-    stop.install()
+    Stop().install()
     try:
         catalogue = load_catalogue(options.device_catalog)
         if options.device_type not in catalogue:
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f'{", ".join(sorted(catalogue))}')
         device_type = catalogue[options.device_type]
         values = {name: control.start for name, control in device_type.controls.items()}
-        make_daq(options.device, device_type, stop.event, values).make_dark(_FIRST_FRAME)
+        make_daq(options.device, device_type, Event(), values).make_dark(_FIRST_FRAME)
     except MiniscopeError as error:
         print(f'lights_off: {error}\nlights_off: THE LIGHT MAY STILL BE ON', file=sys.stderr)
         sys.exit(1)

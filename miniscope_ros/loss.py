@@ -9,6 +9,7 @@ from enum import IntEnum
 import math
 
 from miniscope_ros.clock import RunningMedian
+from miniscope_ros.sources.sample import NEW_RATE_FRAMES
 
 _INTERVALS = 301
 _FEW_INTERVALS = 31  # of a camera whose rate follows the light
@@ -16,6 +17,8 @@ _TRUSTED_STEPS = 3
 _STEADY_SPREAD = 0.2
 _STEADY_INTERVALS = 10
 _SMOOTHING = 0.4
+_UNSETTLED = 2  # frames after a change of the rate between which an interval may be of neither
+_ANEW = NEW_RATE_FRAMES - _UNSETTLED - 1  # intervals that make it known; three may be long
 
 
 class Evidence(IntEnum):
@@ -61,6 +64,15 @@ class Period:
     The frame period as measured: the running median of the intervals between stamps.
 
     The label of a frame rate is never used: a scope set to 20 frames/s was seen at 19.76.
+
+    A change of the rate takes effect some frames after it was sent: when a frame ends, on the
+    frame after the next, with a mixed one in between, and frames from before may still wait in
+    the buffer ring. So stamps tell what is of which rate. Up to the sending all is of the old
+    one. The first frame that began later is received, hence finished, and with it the change is
+    executed; what ends with it or with the next two may be of the old rate, the new one or
+    neither. The intervals after these are of the new rate; the median of the first seven judges
+    what comes next, at 60 frames/s with 2 ms of jitter, too. In between the period is unknown and
+    time tells of no loss: a source publishes nothing then (see NEW_RATE_FRAMES).
     """
 
     def __init__(self, seed_ns: float = math.nan, *, constant: bool = True) -> None:
@@ -69,11 +81,19 @@ class Period:
         if not math.isnan(seed_ns):
             self._intervals.add(seed_ns)
         self._last_ns: int | None = None
+        self._least = 1  # intervals that make the period known
+        self._changing_ns = math.inf  # frames that began later may be of another rate
+        self._changed_ns = 0  # when the last change of the rate was sent
+        self._unsettled = 0  # frames that began after that and are not yet of the new rate
 
     @property
     def ns(self) -> float:
-        """Return the period [ns]; NaN until two frames came."""
-        return self._intervals.value
+        """Return the period [ns]; NaN until two frames came, and while the rate changes."""
+        return self._intervals.value if len(self._intervals) >= self._least else math.nan
+
+    def until(self, stamp_ns: int) -> float:
+        """Return the period that ends with a frame of this stamp [ns]; NaN while unknown."""
+        return math.nan if stamp_ns >= self._changing_ns else self.ns
 
     @property
     def jitter_ns(self) -> float:
@@ -88,18 +108,30 @@ class Period:
 
     def observe(self, stamp_ns: int, periods: int = 1) -> None:
         """Take in the stamp of a frame that came so many periods after the one before."""
+        if stamp_ns >= self._changing_ns:
+            self._forget()
+            self._unsettled -= stamp_ns >= self._changed_ns
+            if self._unsettled >= 0:
+                return
+            self._changing_ns = math.inf
         if self._last_ns is not None and stamp_ns > self._last_ns:
             self._intervals.add((stamp_ns - self._last_ns) / periods)
         self._last_ns = stamp_ns
+
+    def _forget(self) -> None:
+        self._intervals.clear()
+        self._last_ns = None
+        self._least = _ANEW
 
     def restart(self) -> None:
         """Do not count the interval to the next frame: the stream was interrupted."""
         self._last_ns = None
 
-    def forget(self) -> None:
-        """Measure anew: the rate was changed."""
-        self._intervals.clear()
-        self._last_ns = None
+    def change(self, sent_ns: int) -> None:
+        """Measure anew: another rate was sent then (on the clock of the stamps)."""
+        self._changing_ns = min(self._changing_ns, sent_ns)
+        self._changed_ns = sent_ns
+        self._unsettled = _UNSETTLED
 
 
 @dataclass(slots=True)
@@ -109,9 +141,14 @@ class DeviceCounter:
 
     A counter that stands still (the kernel's cache) or leaps (one's own command word read back,
     a restarted device) is unknown until it has again risen as time did, several times in a row.
+
+    Only a counter that is part of the frame is exact. One that is read beside it may be the next
+    frame's by then, in a recording as well: whoever recorded it read it in the same way.
     """
 
     bits: int = 32
+    exact: bool = False  # it is this very frame's number
+    trusted: bool = False  # from its first value on: a recording's, which was looked at before
     count: int = -1  # of the last frame, unwrapped; -1 unknown
     _last: int | None = None
     _elapsed: int = 0
@@ -128,13 +165,17 @@ class DeviceCounter:
         self._elapsed += elapsed
         if raw is None:
             return None
-        step = 0 if self._last is None else (raw - self._last) % (1 << self.bits)
-        # One above what time says: a counter read beside the frame may be the next frame's.
-        plausible = 0 < step <= self._elapsed + 1
-        if self._last is not None and plausible and raw < self._last:
-            self._wrapped += 1 << self.bits
+        if self._last is None:
+            self._good = _TRUSTED_STEPS * self.trusted
+            step = 1
+        else:
+            step = (raw - self._last) % (1 << self.bits)
+            # One above what time says: a counter read beside the frame may be the next frame's.
+            plausible = 0 < step <= self._elapsed + 1
+            if plausible and raw < self._last:
+                self._wrapped += 1 << self.bits
+            self._good = self._good + 1 if plausible else 0
         self._last, self._elapsed = raw, 0
-        self._good = self._good + 1 if plausible else 0
         if self._good < _TRUSTED_STEPS:
             return None
         self.count = self._wrapped + raw
@@ -152,10 +193,12 @@ class LossAccount:
     """
     Counts the frames that the scope took and we did not get.
 
-    Time is always evaluated: a frame that the box never finished shows in nothing else. The
-    transport's sequence number and the device's counter name the evidence and can only raise the
-    number. Of each frame's losses the ones received damaged are named first, then those that the
-    sequence number shows, then the counter's; what is left shows in time alone.
+    Time is always evaluated: a frame that the box never finished shows in nothing else. Only
+    while a new frame rate takes effect it tells nothing (see Period). The transport's sequence
+    number and the device's counter name the evidence and can only raise the number, the counter
+    if it is exact: another one may run one ahead. Of each frame's losses the ones received
+    damaged are named first, then those that the sequence number shows, then the counter's; what
+    is left shows in time alone.
     """
 
     period: Period
@@ -183,13 +226,15 @@ class LossAccount:
         by_time = self._by_time(stamp_ns)
         by_sequence = self._by_sequence(sequence)
         step = self.counter.step(raw_count, by_time + 1)
-        # Read beside the frame, the counter may run one ahead; time tells that from a loss.
-        by_counter = 0 if step is None else min(step - 1, by_time)
+        by_counter = 0 if step is None else step - 1
+        if not self.counter.exact:
+            # Read beside the frame, it may run one ahead; time tells that from a loss.
+            by_counter = min(by_counter, by_time)
         self._compare_with(stamp_ns, sequence, by_time)
         return self._add(damaged, by_sequence, by_counter, by_time)
 
     def _compare_with(self, stamp_ns: int, sequence: int | None, by_time: int) -> None:
-        period_ns = self.period.ns
+        period_ns = self.period.until(stamp_ns)
         early_ns = math.nan
         if self._smooth_ns is not None and not by_time:
             early_ns = self._smooth_ns + period_ns - stamp_ns
@@ -224,7 +269,7 @@ class LossAccount:
         return FrameLoss(lost, damaged, evidence, finished)
 
     def _by_time(self, stamp_ns: int) -> int:
-        period_ns = self.period.ns
+        period_ns = self.period.until(stamp_ns)
         if self._smooth_ns is None or math.isnan(period_ns):
             return 0
         if not self.steady and not self.period.steady:

@@ -3,7 +3,7 @@
 """
 What the orientation sensor says, and whether it is to be believed.
 
-A quaternion is w, x, y, z: floats are a unit quaternion, ints are raw (1.0 = 16384).
+A quaternion is w, x, y, z: floats are about a unit quaternion, ints are raw (1.0 = 16384).
 """
 
 from __future__ import annotations
@@ -25,11 +25,18 @@ _ENOUGH_VALID = 0.9  # share of valid readings below which there is a warning
 
 
 def unit(quaternion: Quaternion | RawQuaternion) -> Quaternion:
-    """Return a raw reading as a unit quaternion; one of floats as it is."""
+    """Return a raw reading in units of 1, its norm as it was read; one of floats as it is."""
     w, x, y, z = quaternion
     if isinstance(w, int):
         return w / ONE, x / ONE, y / ONE, z / ONE
     return w, x, y, z
+
+
+def normalized(quaternion: Quaternion) -> Quaternion:
+    """Return the same rotation with norm 1; the norm given is not 0."""
+    w, x, y, z = quaternion
+    norm = math.hypot(w, x, y, z)
+    return w / norm, x / norm, y / norm, z / norm
 
 
 def norm_error(quaternion: Quaternion | RawQuaternion) -> float:
@@ -79,7 +86,7 @@ class Health:
     state: State
     message: str  # with cause and remedy where something is wrong
     valid_share: float  # running share, over some 300 readings; NaN before the first
-    last_change_ns: int | None  # when the reading last changed; None: not in this stream
+    unchanged_s: float  # since the reading last changed; NaN: it has not in this stream
 
     @property
     def level(self) -> int:
@@ -166,7 +173,10 @@ class OrientationJudge:
     def health(self, time_ns: int) -> Health:
         """Return how the sensor does at a time [ns] of the clock that judge was given."""
         state, message = self._diagnose(time_ns)
-        return Health(state, message, self._valid_share, self._last_change_ns)
+        unchanged_s = math.nan
+        if self._last_change_ns is not None:
+            unchanged_s = (time_ns - self._last_change_ns) / 1e9
+        return Health(state, message, self._valid_share, unchanged_s)
 
     def _count(self, valid: bool) -> None:
         self._readings += 1

@@ -25,7 +25,8 @@ from miniscope_ros.display import Display, picture_statistics, PictureStatistics
 from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.indicators import FrameState
 from miniscope_ros.ledger import Frame
-from miniscope_ros.orientation import Quaternion, unit, Verdict
+from miniscope_ros.orientation import normalized, Quaternion, unit, Verdict
+from miniscope_ros.packed import FRAME_INFO, image_packer, IMU, ORIENTATION_ROW, packer
 from miniscope_ros.scope_parameters import display_settings
 from miniscope_ros.sources.sample import SourceInfo
 from miniscope_ros.telling import Change
@@ -46,8 +47,10 @@ LOG = QoSProfile(
     depth=100, reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
+ENCODINGS = ('mono8', 'bgr8')
 SIGNALS = ('qw', 'qx', 'qy', 'qz')
 STATISTICS_PERIOD_NS = 1_000_000_000
+LOOK_PERIOD_NS = 100_000_000
 ACKNOWLEDGE = 1.0
 
 
@@ -61,23 +64,21 @@ class TransformSender(Protocol):
 
 def to_time(nanoseconds: int) -> Time:
     """Return a time [ns] as a message."""
-    return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
+    sec, nanosec = divmod(nanoseconds, 1_000_000_000)
+    return Time(sec=sec, nanosec=nanosec)
 
 
-def fill_image(message: Image | CompressedImage, data: NDArray[np.uint8]) -> None:
+def _encoding(image: NDArray[np.uint8]) -> str:
+    return 'mono8' if image.ndim == 2 else 'bgr8'
+
+
+def wait_for_acknowledgement(publishers: Iterable[Publisher], deadline: float) -> None:
     """
-    Put bytes into a message's data.
+    Wait until what was published has arrived at all reliable subscribers.
 
-    Assigning an array checks every byte in Python where checks are on, and on Humble always.
+    At most 1 s, and not beyond the deadline, a monotonic time [s].
     """
-    content = message.data
-    del content[:]
-    content.frombytes(data)
-
-
-def wait_for_acknowledgement(publishers: Iterable[Publisher]) -> None:
-    """Wait until what was published has arrived at all reliable subscribers, at most 1 s."""
-    deadline = time.monotonic() + ACKNOWLEDGE
+    deadline = min(deadline, time.monotonic() + ACKNOWLEDGE)
     for publisher in publishers:
         left = deadline - time.monotonic()
         if left > 0:
@@ -104,7 +105,11 @@ class Publishers:
         self.display_skipped = 0
         self.statistics: PictureStatistics | None = None
         self.controls: dict[str, tuple[float, int]] = {}
+        self._led_text = ''
+        self._light_on = True  # also where there is none
         self.camera_info = CameraInfo()
+        # All images of a frame share it, so one stamp is all that they can have.
+        self._header = Header()
         self._info: SourceInfo | None = None
         self._sensor_rate = math.nan
         self._display: Display | None = None
@@ -114,6 +119,8 @@ class Publishers:
         self._lost_total = 0
         self._next_display_ns = 0
         self._streams: list[Publisher] = []
+        self._heard: set[Publisher] = set()  # those of them that have subscribers
+        self._next_look_ns = 0
         self._told: dict[Publisher, str] = {}
         self._controls = self._latched(Controls, '~/controls')
         self._changes = node.create_publisher(ControlChange, '~/control_changes', LOG)
@@ -156,14 +163,8 @@ class Publishers:
                 self._row_metadata = self._latched(TableMetadata, '~/orientation_rows/metadata')
         color = info.encoding == 'bgr8'
         self._display = Display(info.width, info.height, color)
-        self._raw_message = Image(
-            height=info.height, width=info.width, encoding=info.encoding,
-            step=info.width * (3 if color else 1))
-        self._shown_message = Image(height=info.height, width=info.width)
-        self._compressed_message = CompressedImage(format='jpeg')
-        self._imu_message = Imu()
-        self._imu_message.angular_velocity_covariance[0] = -1.0
-        self._imu_message.linear_acceleration_covariance[0] = -1.0
+        self._compressed_message = CompressedImage(format='jpeg', header=self._header)
+        self.camera_info.header = self._header
         if self.camera_info.width == 0:
             self.camera_info.width, self.camera_info.height = info.width, info.height
         self._apply()
@@ -189,10 +190,16 @@ class Publishers:
         if self._display is not None:
             self._display.settings = display_settings(values)
         self._skip_repeated = values['orientation.skip_repeated']
-        self._frame_id = values['frame_id']
-        self._imu_frame_id = values['imu_frame_id']
+        self._header.frame_id = values['frame_id']
+        self._pack_image = {
+            encoding: image_packer(values['frame_id'], encoding) for encoding in ENCODINGS}
+        self._pack_info = packer(values['frame_id'], FRAME_INFO)
+        self._pack_row = packer(values['imu_frame_id'], ORIENTATION_ROW)
+        self._pack_imu = packer(values['imu_frame_id'], IMU)
         variance = values['orientation.stddev'] ** 2
-        self._covariance = [variance if i % 4 == 0 else 0.0 for i in range(9)]
+        covariance = [variance if i % 4 == 0 else 0.0 for i in range(9)]
+        unknown = [0.0] * 3 + [-1.0] + [0.0] * 8
+        self._imu_constants = (*covariance, *unknown, *unknown)
         self._display_period_ns = (
             1e9 / values['display.max_rate'] if values['display.max_rate'] else 0.0)
 
@@ -247,7 +254,8 @@ class Publishers:
         """Publish the measured frame rate; see Listener."""
         self._sensor_rate = rate
         if math.isnan(rate):
-            self.display_skipped = self._lost_total = self._next_display_ns = 0
+            self.display_skipped = self._lost_total = 0
+            self._next_display_ns = self._next_look_ns = 0
             self._resets.clear()
             self.reset_background()
         self._send_metadata()
@@ -270,6 +278,10 @@ class Publishers:
         if self.controls.get(event.control) != value:
             # A new one each time: diagnostics read it in another thread.
             self.controls = {**self.controls, event.control: value}
+            lights = [
+                value for name, (value, _) in self.controls.items() if name.startswith('led')]
+            self._led_text = ' '.join(f'{value:g}' for value in lights)
+            self._light_on = any(lights) or not lights
             self._controls.publish(Controls(
                 header=header, names=list(self.controls),
                 values=[value for value, _ in self.controls.values()],
@@ -278,48 +290,56 @@ class Publishers:
 
     def on_frame(self, frame: Frame) -> None:
         """Publish one frame, the raw image first; see Listener."""
-        stamp = to_time(frame.stamp_ns)
         image = frame.sample.image
-        self._publish_raw(image, stamp)
-        self._publish_info(frame, stamp)
-        quaternion = self._publish_orientation(frame, stamp)
+        stamp = self._header.stamp
+        stamp.sec, stamp.nanosec = divmod(frame.stamp_ns, 1_000_000_000)
+        self._look_for_subscribers(frame.sample.receive_ns)
+        self._publish_raw(image)
+        self._publish_info(frame)
+        quaternion = self._publish_orientation(frame)
         if frame.sample.receive_ns - self._statistics_ns >= STATISTICS_PERIOD_NS:
             self._statistics_ns = frame.sample.receive_ns
             self.statistics = picture_statistics(image)
         self._lost_total += frame.loss.lost
-        self._publish_display(frame, stamp, quaternion)
+        self._publish_display(frame, quaternion)
 
-    def _publish_raw(self, image: NDArray[np.uint8], stamp: Time) -> None:
-        if self._raw.get_subscription_count():
-            message = self._raw_message
-            message.header.stamp = stamp
-            message.header.frame_id = self._frame_id
-            fill_image(message, image)
-            self._raw.publish(message)
+    def _look_for_subscribers(self, now_ns: int) -> None:
+        """Find out who listens; seldom, since asking the middleware takes a while."""
+        if now_ns >= self._next_look_ns:
+            self._next_look_ns = now_ns + LOOK_PERIOD_NS
+            self._heard = {
+                stream for stream in self._streams if stream.get_subscription_count()}
 
-    def _publish_info(self, frame: Frame, stamp: Time) -> None:
-        header = self.camera_info.header
-        header.stamp = stamp
-        header.frame_id = self._frame_id
-        if self._camera_info.get_subscription_count():
+    def _publish_raw(self, image: NDArray[np.uint8]) -> None:
+        if self._raw in self._heard:
+            self._publish_image(self._raw, image)
+
+    def _publish_image(self, publisher: Publisher, image: NDArray[np.uint8]) -> None:
+        stamp = self._header.stamp
+        publisher.publish(self._pack_image[_encoding(image)](stamp.sec, stamp.nanosec, image))
+
+    def _publish_info(self, frame: Frame) -> None:
+        if self._camera_info in self._heard:
             self._camera_info.publish(self.camera_info)
-        if not self._frame_info.get_subscription_count():
+        if self._frame_info not in self._heard:
             return
-        sample, loss = frame.sample, frame.loss
+        sample, loss, stamp = frame.sample, frame.loss, self._header.stamp
         verdict = frame.verdict
         if verdict is Verdict.REPEATED and not self._skip_repeated:
             verdict = Verdict.PUBLISHED
-        self._frame_info.publish(FrameInfo(
-            header=header, frame_index=frame.frame_index,
-            capture_index=frame.capture_index, lost_before=loss.lost,
-            damaged_before=loss.damaged, loss_evidence=int(loss.evidence),
-            device_frame_count=frame.device_frame_count, sync_edge=frame.sync_edge,
-            orientation=int(verdict), stamp_source=int(sample.stamp_source),
-            digital_inputs=sample.digital_inputs, time_ms=frame.time_ms,
-            device_time_ms=sample.device_time_ms, receive_time=to_time(frame.receive_ns)))
+        self._frame_info.publish(self._pack_info(
+            stamp.sec, stamp.nanosec, frame.frame_index, frame.capture_index, loss.lost,
+            loss.damaged, loss.evidence, frame.device_frame_count, frame.sync_edge, verdict,
+            sample.stamp_source, sample.digital_inputs, frame.time_ms, sample.device_time_ms,
+            *divmod(frame.receive_ns, 1_000_000_000)))
 
-    def _publish_orientation(self, frame: Frame, stamp: Time) -> Quaternion | None:
-        """Publish a reading that may be; return one that may be shown."""
+    def _publish_orientation(self, frame: Frame) -> Quaternion | None:
+        """
+        Publish a reading that may be; return one that may be shown.
+
+        A row has it as it was read, which may be off norm 1 by max_norm_error. What takes
+        orientations as rotations expects norm 1, and tf2 refuses others: it gets that.
+        """
         if frame.verdict not in (Verdict.PUBLISHED, Verdict.REPEATED):
             return None
         reading = frame.sample.orientation or frame.sample.quaternion
@@ -327,36 +347,28 @@ class Publishers:
         quaternion = unit(reading)
         if frame.verdict is Verdict.REPEATED and self._skip_repeated:
             return quaternion
-        w, x, y, z = quaternion
-        header = self._imu_message.header
-        header.stamp = stamp
-        header.frame_id = self._imu_frame_id
-        if self._imu.get_subscription_count():
-            message = self._imu_message
-            message.orientation.w, message.orientation.x = w, x
-            message.orientation.y, message.orientation.z = y, z
-            message.orientation_covariance[:] = self._covariance
-            self._imu.publish(message)
-        if self._rows.get_subscription_count():
-            self._rows.publish(OrientationRow(
-                header=header, frame_index=frame.frame_index, time_ms=frame.time_ms,
-                qw=w, qx=x, qy=y, qz=z))
+        turn = normalized(quaternion)
+        stamp = self._header.stamp
+        if self._imu in self._heard:
+            self._imu.publish(self._pack_imu(
+                stamp.sec, stamp.nanosec, *turn[1:], turn[0], *self._imu_constants))
+        if self._rows in self._heard:
+            self._rows.publish(self._pack_row(
+                stamp.sec, stamp.nanosec, frame.frame_index, frame.time_ms, *quaternion))
         if self.transforms is not None:
             self.transforms.send(
-                stamp, self._values['world_frame_id'], self._imu_frame_id, quaternion)
+                stamp, self._values['world_frame_id'], self._values['imu_frame_id'], turn)
         return quaternion
 
-    def _publish_display(
-        self, frame: Frame, stamp: Time, quaternion: Quaternion | None,
-    ) -> None:
+    def _publish_display(self, frame: Frame, quaternion: Quaternion | None) -> None:
         display = self._display
         if display is None:
             return
         while self._resets and self._resets[0] <= frame.capture_index:
             del self._resets[0]
             display.reset_background()
-        plain = self._shown.get_subscription_count() > 0
-        compressed = self._compressed.get_subscription_count() > 0
+        plain = self._shown in self._heard
+        compressed = self._compressed in self._heard
         if not plain and not compressed:
             return
         state = self._state(frame, quaternion)
@@ -371,31 +383,24 @@ class Publishers:
         self._next_display_ns = frame.sample.stamp_ns + int(self._display_period_ns * 0.98)
         picture = display.render(frame.sample.image, state)
         # Settings may have changed meanwhile; the picture itself tells what it is.
-        encoding = 'mono8' if picture.ndim == 2 else 'bgr8'
+        encoding = _encoding(picture)
         if encoding != self._display_encoding:
             self._display_encoding = encoding
             self._send_metadata()
         if plain:
-            message = self._shown_message
-            message.header.stamp = stamp
-            message.header.frame_id = self._frame_id
-            message.encoding = encoding
-            message.step = picture.strides[0]
-            fill_image(message, picture)
-            self._shown.publish(message)
+            self._publish_image(self._shown, picture)
         if compressed:
             quality = [cv2.IMWRITE_JPEG_QUALITY, self._values['display.jpeg_quality']]
             jpeg = self._compressed_message
-            jpeg.header.stamp = stamp
-            jpeg.header.frame_id = self._frame_id
-            fill_image(jpeg, cv2.imencode('.jpg', picture, quality)[1])
+            # Assigning an array checks every byte where checks are on, and on Humble always.
+            del jpeg.data[:]
+            jpeg.data.frombytes(cv2.imencode('.jpg', picture, quality)[1])
             self._compressed.publish(jpeg)
 
     def _state(self, frame: Frame, quaternion: Quaternion | None) -> FrameState:
         assert self._info is not None
-        lights = [value for name, (value, _) in self.controls.items() if name.startswith('led')]
         return FrameState(
             quaternion=quaternion, has_orientation=self._info.has_orientation,
             frame_rate=frame.rate, lost_total=self._lost_total, lost_before=frame.loss.lost,
-            led_text=' '.join(f'{value:g}' for value in lights),
-            light_on=any(lights) or not lights, stamp_s=frame.sample.stamp_ns / 1e9)
+            led_text=self._led_text, light_on=self._light_on,
+            stamp_s=frame.sample.stamp_ns / 1e9)

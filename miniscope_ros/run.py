@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from threading import Thread
+import time
 
 import cv2
 from miniscope_ros.ros_logging import RosHandler
@@ -17,6 +19,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 _JOIN = 3.0
+_END = 3.4  # [s] after the wish to end: then nobody is waited for any more, to be over in 4
 
 
 def run(stop: Stop) -> int:
@@ -53,13 +56,15 @@ def _run_node(stop: Stop) -> int:
     executor.add_node(node)
     spinner = Thread(target=_spin, args=(executor, node, stop), name='spin', daemon=True)
     spinner.start()
+    deadline = math.inf
     try:
         node.start()
         stop.wait()
+        deadline = time.monotonic() + _END
         node.wake()
         spinner.join(_JOIN)
     finally:
-        node.end()
+        node.end(deadline)
         executor.remove_node(node)
         package.removeHandler(handler)
         node.destroy_node()

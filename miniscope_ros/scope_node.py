@@ -118,12 +118,16 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         """Let the executor return from its wait."""
         self._wake_guard.trigger()
 
-    def end(self) -> None:
-        """Stop, go dark and close, then wait until what was published last has arrived."""
+    def end(self, deadline: float) -> None:
+        """
+        Stop, go dark and close, then wait until what was published last has arrived.
+
+        deadline is a monotonic time [s] after which nobody is waited for.
+        """
         if self._stage() in ('unconfigured', 'inactive', 'active'):
             self.trigger_shutdown()
         self._close()
-        wait_for_acknowledgement(self.publishers)
+        wait_for_acknowledgement(self.publishers, deadline)
 
     def fail(self, error: Exception) -> None:
         """Note an error outside of any transition: leave the active state and tell why."""
@@ -350,8 +354,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         acquisition = self._acquisition
         statuses = self._diagnostics.statuses(
             acquisition.status() if acquisition is not None else None, self._stage(),
-            self._error, self._topics.controls, self._topics.statistics,
-            self._topics.display_skipped, time.monotonic())
+            self._error, self._topics.statistics, self._topics.display_skipped, time.monotonic())
         message = DiagnosticArray(status=statuses)
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics_publisher.publish(message)

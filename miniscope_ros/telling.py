@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,6 +77,7 @@ class Status:
     clock: ClockState
     orientation: Health
     may_be_lit: bool
+    lights: Mapping[str, float]  # as last sent to the device, by name
 
     @property
     def captured(self) -> int:

@@ -18,7 +18,11 @@ class Transforms:
         self._broadcaster = TransformBroadcaster(node)
 
     def send(self, stamp: Time, parent: str, child: str, quaternion: Quaternion) -> None:
-        """Broadcast one orientation; the translation is zero, since nothing measures it."""
+        """
+        Broadcast one orientation, of norm 1: tf2 refuses what is off by more than 0.001.
+
+        The translation is zero, since nothing measures it.
+        """
         message = TransformStamped()
         message.header.stamp = stamp
         message.header.frame_id = parent

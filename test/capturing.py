@@ -172,9 +172,7 @@ def check_account(told: list[Told], box: Box, period_ns: float = 1e9 / FAST) -> 
     records = {int(record['frame']): record for record in box.frames}
     lost_total = told[0].frame.capture_index
     edges_known = True
-    # Read beside the frame, a counter may tell of the frame lost after it.
-    beside = box.config.kernel == 'fixed_firmware' and not box.config.open_ephys
-    by_time = (Evidence.TIME, Evidence.COUNTER) if beside else (Evidence.TIME,)
+    told_afresh = box.config.kernel == 'fixed_firmware' or box.config.open_ephys
     first_edge = next((
         records[one.number]['sync'] - one.frame.sync_edge
         for one in told if one.frame.sync_edge >= 0), 0)
@@ -184,6 +182,10 @@ def check_account(told: list[Told], box: Box, period_ns: float = 1e9 / FAST) -> 
         assert one.frame.frame_index == place
         expected = StampSource.PREDICTED if record['faults'] & BAD_STAMP else StampSource.BUFFER
         assert one.stamp_source is expected
+        if told_afresh:
+            count, reading = one.frame.device_frame_count, one.frame.sample.quaternion
+            assert count == -1 or count & 0xFFFF == record['counter'] & 0xFFFF
+            assert reading is None or reading == tuple(record['quaternion'])
         if expected is StampSource.BUFFER:
             assert one.stamp_ns == record['reported_ns'] // 1000 * 1000
     for before, after in pairwise(told):
@@ -209,7 +211,7 @@ def check_account(told: list[Told], box: Box, period_ns: float = 1e9 / FAST) -> 
             if damaged:
                 assert frame.loss.evidence is Evidence.DAMAGED, where
             elif unfinished:
-                assert frame.loss.evidence in by_time, where
+                assert frame.loss.evidence is Evidence.TIME, where
             elif between:
                 assert frame.loss.evidence is Evidence.SEQUENCE, where
             else:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from miniscope_ros.clock import RosTime, RunningMedian, StampMender
 from miniscope_ros.sources.sample import Sample, StampSource
 import numpy as np
+import pytest
 
 HOUR = 3600 * 10**9
 MS = 1_000_000
@@ -100,6 +101,18 @@ def test_bad_stamps_are_predicted_within_half_a_period(
         expected = StampSource.BUFFER if kind == 'good' else StampSource.PREDICTED
         assert frame.stamp_source is expected
     assert mender.bad == sum(kind != 'good' for kind in kinds)
+
+
+@pytest.mark.parametrize('periods, late', [(1, 0.0), (1, 0.7), (2, 0.0), (2, 0.4), (4, -0.1)])
+def test_a_prediction_is_right_though_the_host_is_late(periods: int, late: float) -> None:
+    mender = StampMender()
+    for n in range(1, 40):
+        mender.mend(sample(n * PERIOD, n * PERIOD + 22 * MS, n), PERIOD)
+    # All but one of these periods are frames that the box never finished.
+    true = (39 + periods) * PERIOD
+    frame = sample(0, true + 22 * MS + round(late * PERIOD), 40)
+    mender.mend(frame, PERIOD)
+    assert abs(frame.stamp_ns - true) < PERIOD / 2
 
 
 def test_without_a_single_good_stamp_arrival_serves() -> None:

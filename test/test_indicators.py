@@ -235,13 +235,39 @@ def test_every_pose_is_told_apart() -> None:
             assert (np.abs(one.astype(int) - other) > 50).mean() > 0.02
 
 
+def test_head_is_at_most_five_frames_old_and_its_absence_shows_at_once() -> None:
+    def drawn(indicators: Indicators, quaternion: Quaternion | None, stamp_s: float) -> Image:
+        canvas = np.zeros((608, 608), np.uint8)
+        indicators.draw_orientation(
+            canvas, replace(STATE, quaternion=quaternion, stamp_s=stamp_s))
+        return canvas
+
+    turns = [turned((0, 0, 1), 3.0 * k) for k in range(40)]
+    fresh = [drawn(Indicators(608, 608, 1), turn, 0.0) for turn in turns]
+    nothing = drawn(Indicators(608, 608, 1), None, 0.0)
+    indicators = Indicators(608, 608, 1)
+    age = 0
+    for k, turn in enumerate(turns):
+        without = k in (20, 21)
+        picture = drawn(indicators, None if without else turn, k / 30)
+        if without:
+            assert np.array_equal(picture, nothing)
+            age = 0
+        else:
+            age = 0 if np.array_equal(picture, fresh[k]) else age + 1
+            assert np.array_equal(picture, fresh[k - age])
+            assert age <= 5  # frames at 30/s
+    # Time that runs backwards is another stream.
+    assert np.array_equal(drawn(indicators, turns[0], 0.5), fresh[0])
+
+
 @pytest.mark.parametrize(('width', 'height'), [(16, 12), (64, 48), (160, 120), (31, 200)])
 @pytest.mark.parametrize('channels', [1, 3])
 def test_tiny_pictures_do_no_harm(width: int, height: int, channels: int) -> None:
     canvas = np.zeros((height, width) if channels == 1 else (height, width, 3), np.uint8)
     indicators = Indicators(width, height, channels)
-    indicators.draw_orientation(canvas, LEVEL)
-    indicators.draw_orientation(canvas, None)
+    indicators.draw_orientation(canvas, ALL_AT_ONCE)
+    indicators.draw_orientation(canvas, replace(ALL_AT_ONCE, quaternion=None))
     indicators.draw_text(canvas, ALL_AT_ONCE)
     indicators.draw_dark_light(canvas)
     indicators.draw_loss(canvas, 12345)

@@ -1,11 +1,15 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """The account of lost frames, against streams of which every loss is known."""
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import permutations, product
 import random
 
 from hypothesis import given
 from hypothesis import strategies as st
 from miniscope_ros.loss import Evidence, FrameLoss, LossAccount, Period
+from miniscope_ros.sources.sample import NEW_RATE_FRAMES
 import pytest
 
 MS = 1_000_000
@@ -105,15 +109,129 @@ def test_a_loss_before_the_first_frame_counts() -> None:
     assert (told[0][1].lost, told[0][1].evidence) == (1, Evidence.SEQUENCE)
 
 
-def test_a_wrong_label_does_not_matter_and_a_new_rate_is_learned() -> None:
+@dataclass
+class RateChange:
+    """
+    A stream whose rate is changed while one of its frames is exposed, and what was told of it.
+
+    Intervals are numbered by the period in which they begin; the change is sent in period 0.
+    """
+
+    old: float  # frames/s
+    new: float
+    delay: int  # the first interval that is new
+    lost: dict[int, str]  # by period
+    seed: int = 1
+    late: int = 0  # periods by which the host is behind when it sends the change
+
+    def __post_init__(self) -> None:
+        dice = random.Random(self.seed)
+        times = [10.0 ** 12]
+        for n in range(-40, 60):
+            period = 1e9 / (self.old if n < self.delay else self.new)
+            if n == self.delay - 1:  # a mixed one
+                period += dice.random() * (1e9 / self.old - period)
+            times.append(times[-1] + period)
+        self.stamps = {n: round(time + dice.gauss(0, 2 * MS / 2 ** 0.5))
+                       for n, time in enumerate(times, -40)}
+        self.sent = round(times[40] + dice.random() * (times[41] - times[40]))
+
+    def told(self, published_from: int) -> dict[int, int]:
+        """Return how many were lost before each published frame, by its period."""
+        account = LossAccount(Period())
+        told, sequence, begun = {}, 0, False
+        for n, stamp in self.stamps.items():
+            if n == 1 - self.late:
+                account.period.change(self.sent)
+            sequence += self.lost.get(n) != 'at_the_source'
+            if n in self.lost:
+                continue
+            if n < published_from:
+                account.observe(stamp, sequence, None)
+                continue
+            if not begun:
+                account.begin(fresh=False)
+                begun = True
+            told[n] = account.frame(stamp, sequence, None).lost
+        return told
+
+    def truth(self, published_from: int) -> dict[int, int]:
+        """Return how many were lost before each frame."""
+        result, lost = {}, 0
+        for n in self.stamps:
+            if n in self.lost:
+                lost += 1
+                continue
+            if n >= published_from:
+                result[n] = lost
+            lost = 0
+        return result
+
+
+RATES = (10, 15, 20, 25, 30)
+CHANGES = pytest.mark.parametrize('old, new', [*permutations(RATES, 2), (10, 60), (60, 10)])
+LOSSES: list[dict[int, str]] = [
+    {}, {-1: 'at_the_source'}, {0: 'at_the_source'}, {1: 'at_the_source'},
+    {1: 'on_the_way', 2: 'at_the_source'}, {4: 'at_the_source', 6: 'at_the_source'},
+    {5: 'on_the_way', 8: 'on_the_way'}]
+AFTER: dict[int, str] = {20: 'at_the_source', 24: 'on_the_way', 25: 'at_the_source'}
+
+
+def changes(old: float, new: float) -> Iterator[RateChange]:
+    """Yield changes that take effect sooner or later, with losses about them and after."""
+    for delay, seed, near in product((1, 2, 3), range(5), LOSSES):
+        yield RateChange(old, new, delay, {**near, **AFTER}, seed)
+
+
+@CHANGES
+def test_a_rate_changed_while_inactive_is_known_from_the_first_frame(
+        old: float, new: float) -> None:
+    for change in changes(old, new):
+        whole = [n for n in change.stamps if n > 0 and n not in change.lost]
+        first = whole[NEW_RATE_FRAMES]  # a source throws away as many
+        assert change.told(first) == change.truth(first), change
+
+
+@CHANGES
+def test_a_rate_changed_while_active_makes_no_loss(old: float, new: float) -> None:
+    for change in changes(old, new):
+        whole = [n for n in change.stamps if n > 0 and n not in change.lost]
+        unknown = whole[:NEW_RATE_FRAMES]  # in which the sequence alone tells
+        truth, told = change.truth(-20), change.told(-20)
+        for n, lost in told.items():
+            shown = range(n - truth[n], n)  # by the sequence
+            if n in unknown:
+                assert lost == sum(change.lost[k] == 'on_the_way' for k in shown), (n, change)
+            else:
+                assert lost == truth[n], (n, change)
+
+
+@pytest.mark.parametrize('late', [3, 5, 14])
+@CHANGES
+def test_frames_that_wait_in_the_ring_are_of_the_old_rate(
+        old: float, new: float, late: int) -> None:
+    lost = {2 - late: 'at_the_source', 30: 'at_the_source'}
+    for delay, seed in product((1, 2, 3), range(5)):
+        change = RateChange(old, new, delay, lost, seed, late)
+        assert change.told(-20) == change.truth(-20), change
+
+
+def test_of_two_changes_at_once_the_last_counts() -> None:
     account = LossAccount(Period())
-    stamp, number = 10**12, 0
-    for period in (PERIOD, PERIOD // 2, 10 * PERIOD):
-        account.period.forget()
-        for _ in range(60):
-            stamp += period
-            number += 1
-            assert account.frame(stamp, number, None).lost == 0 or number % 60 == 1
+    stamp = 10**12
+    for n, period in enumerate([PERIOD] * 30 + [PERIOD // 3] * 4 + [2 * PERIOD] * 30):
+        stamp += period
+        if n in (29, 33):
+            account.period.change(stamp + 1)
+        assert account.frame(stamp, None, None).lost == 0
+    assert account.period.ns == 2 * PERIOD
+
+
+def test_a_wrong_label_does_not_matter() -> None:
+    account = LossAccount(Period())
+    for n in range(60):
+        assert account.frame(10**12 + n * 10 * PERIOD, None, None).lost == 0
+    assert account.period.ns == 10 * PERIOD
 
 
 def test_a_counter_that_stands_still_or_leaps_is_not_believed() -> None:
@@ -125,6 +243,17 @@ def test_a_counter_that_stands_still_or_leaps_is_not_believed() -> None:
         assert loss.lost == 0
         believed = account.counter.count
         assert believed == (n if n >= 124 else -1) or 120 <= n < 124
+
+
+@pytest.mark.parametrize('exact', [False, True])
+def test_a_counter_raises_the_number_only_if_it_is_exact(exact: bool) -> None:
+    account = LossAccount(Period())
+    account.counter.exact = exact
+    for n in range(40):
+        loss = account.frame(10**12 + n * PERIOD, n, n + (n >= 20))
+        raised = exact and n == 20
+        assert (loss.lost, loss.edges) == (raised, raised)
+        assert loss.evidence is (Evidence.COUNTER if raised else Evidence.NONE)
 
 
 def test_the_counter_is_unwrapped() -> None:

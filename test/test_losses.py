@@ -8,6 +8,8 @@ from pathlib import Path
 import random
 
 from capturing import capture, check_account, FAST
+from miniscope_ros.ledger import Frame
+from miniscope_ros.orientation import Verdict
 import psutil
 import pytest
 from virtual_daq import Fault
@@ -46,6 +48,63 @@ def test_every_random_loss_is_told(
         unfinished = sum(bool(r['faults'] & Fault.UNFINISHED) for r in records[first:last])
         assert losses.time == unfinished == len(places) - len(on_the_way)
         print(f'{len(told)} frames published, {losses}')
+
+
+def test_a_rate_changed_while_inactive_makes_and_hides_no_loss(tmp_path: Path) -> None:
+    with capture(tmp_path, {'frame_rate': 30.0}, rate=0.0, jitter=0.002) as scope:
+        scope.acquisition.open()
+        lost = 0
+        for rate in (20.0, 30.0, 15.0):
+            scope.source.set_value('frame_rate', rate)
+            begin = scope.box.frame + 1
+            scope.box.plan({begin + 5 * n: Fault.UNFINISHED for n in range(7)})
+            scope.acquisition.activate()
+            scope.box.wait_frames(begin + 35 - scope.box.frame)
+            scope.acquisition.deactivate()
+            lost += check_account(scope.ear.frames, scope.box, 1e9 / rate)
+        assert lost > 0  # some of them came after the first published frame
+
+
+def test_a_rate_changed_by_a_late_host_while_active_makes_no_loss(tmp_path: Path) -> None:
+    with capture(tmp_path, {'frame_rate': 30.0}, rate=0.0, jitter=0.002) as scope:
+        scope.start()
+        for rate in (20.0, 10.0, 30.0):
+            scope.ear.wait_frames(1)
+            change = scope.ear.frames[-1].frame.frame_index + 2
+
+            def dawdle(frame: Frame, change: int = change, rate: float = rate) -> None:
+                if frame.frame_index == change:
+                    scope.box.wait_frames(6)
+                    scope.source.set_value('frame_rate', rate)
+
+            scope.ear.at_frame = dawdle
+            scope.ear.wait_frames(25)
+            assert scope.status.period_ns == pytest.approx(1e9 / rate, rel=0.05)
+        scope.acquisition.deactivate()
+        check_account(scope.ear.frames, scope.box)
+
+
+def test_a_reading_after_the_end_of_the_next_frame_is_given_to_no_frame(tmp_path: Path) -> None:
+    with capture(tmp_path, rate=20.0, kernel='fixed_firmware', open_ephys=False) as scope:
+        scope.start()
+        scope.ear.wait_frames(5)  # the counter is trusted by then
+        lost = scope.box.frame + 4
+        scope.box.plan({lost: Fault.LOST})
+
+        def dawdle(frame: Frame) -> None:
+            # With the frame before the lost one in the ring, and nothing after it.
+            if int.from_bytes(frame.sample.image[0, :8].tobytes(), 'little') == lost - 2:
+                scope.box.wait(lambda: scope.box.frame > lost)
+
+        scope.ear.at_frame = dawdle
+        scope.box.wait_frames(12)
+        scope.acquisition.deactivate()
+        frames = {one.number: one.frame for one in scope.ear.frames}
+        assert frames[lost - 1].verdict is Verdict.NONE
+        assert frames[lost - 1].device_frame_count == -1
+        assert Verdict.PUBLISHED in [frame.verdict for frame in frames.values()]
+        assert max(frame.device_frame_count for frame in frames.values()) >= 0
+        check_account(scope.ear.frames, scope.box, 1e9 / 20)
 
 
 @pytest.mark.soak

@@ -22,23 +22,27 @@ import pytest
 from rclpy.clock import Clock as NodeClock
 from rclpy.clock import ClockType
 from rclpy.qos import ReliabilityPolicy
+from recording_folders import scenes, write_miniscope_daq
 from rosgraph_msgs.msg import Clock
 from together import Outcomes, run_at_once
 
 LED = 20.0
-SIMULATED = {
-    'source': 'simulated', 'led': LED, 'auto_start': False, 'diagnostics_period': 0.2}
+QUIET = {'auto_start': False, 'diagnostics_period': 0.2}
+SIMULATED = {'source': 'simulated', 'led': LED}
 CYCLES = 20
 WARM = 5  # cycles after which everything that is made once has been made
 
 
 @contextlib.contextmanager
 def scope(namespace: str, fault: str = '', **given) -> Iterator[tuple[NodeProcess, Listener]]:
-    """Run a node, with a fault put in if there is to be one."""
-    options = {'remap': {'__ns': f'/{namespace}'}, 'tracebacks': bool(fault)}
+    """Run a node, simulated unless a source is given, with a fault if there is to be one."""
+    # A clock of its own: others run at the same time.
+    remap = {'__ns': f'/{namespace}', '/clock': f'/{namespace}/clock'}
+    options = {'remap': remap, 'tracebacks': bool(fault)}
     if fault in failing_node.FAULTS:
         options['python'] = (failing_node.__file__, fault)
-    with (scope_node({**SIMULATED, **given}, **options) as node,
+    source = {} if 'source' in given else SIMULATED
+    with (scope_node({**QUIET, **source, **given}, **options) as node,
           Listener(f'/{namespace}/miniscope') as ear):
         yield node, ear
 
@@ -146,13 +150,13 @@ def two_nodes_in_two_namespaces(name: str) -> None:
             'both are diagnosed')
 
 
-def simulated_time_is_followed(name: str) -> None:
+def simulated_time_is_followed(name: str, **given) -> None:
     begin_ns, tick_ns = 1_000_000_000_000, 10_000_000
     ticks = 0
-    with scope(name, use_sim_time=True) as (node, ear):
+    with scope(name, use_sim_time=True, **given) as (node, ear):
         reports = ear.listen('/diagnostics', DiagnosticArray)
         frames, images = ear.listen('frame_info'), ear.listen('image_raw', keep=stamp_ns)
-        clock = ear.node.create_publisher(Clock, '/clock', 10)
+        clock = ear.node.create_publisher(Clock, f'/{name}/clock', 10)
 
         def tick() -> None:
             # Slower than frames come, and at a tenth of the real pace.
@@ -174,6 +178,13 @@ def simulated_time_is_followed(name: str) -> None:
         assert stamps[-1] < begin_ns + (ticks + 1) * tick_ns
         assert reports  # they do not wait for a clock
         assert not node.said('WARN')
+
+
+def simulated_time_is_followed_by_a_recording(name: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_miniscope_daq(Path(folder) / 'scope', scenes(5), [0, 33, 67, 100, 133])
+        simulated_time_is_followed(
+            name, source='replay', **{'replay.path': str(path), 'replay.loop': True})
 
 
 def a_type_without_orientation_has_no_such_topics(name: str) -> None:
@@ -222,6 +233,7 @@ SCENARIOS = {
         without_reconnection_a_lost_box_ends_the_acquisition,
         two_nodes_in_two_namespaces,
         simulated_time_is_followed,
+        simulated_time_is_followed_by_a_recording,
         a_type_without_orientation_has_no_such_topics,
         qos_is_overridden,
         qos_that_there_is_not_is_one_line)},

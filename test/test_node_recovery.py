@@ -164,6 +164,7 @@ def test_diagnostics_tell_what_interface_md_lists(box: Box) -> None:
         assert float(values['acquisition']['rate set [frames/s]']) == 30.0
         assert float(values['acquisition']['rate in [frames/s]']) == pytest.approx(30.0, rel=0.5)
         assert values['light'] == {'active': 'True', 'may be lit': 'True', 'led': '10'}
+        assert 0.0 <= float(values['orientation']['last change [s]']) < 60.0
         assert values['picture']['minimum'] == '0' and values['picture']['maximum'] == '255'
         assert float(values['time']['jitter [ms]']) < 1.0
         box.always(Fault.STAMP_ZERO)
@@ -212,3 +213,26 @@ def test_slow_absent_and_dying_subscribers_cost_no_frame(box: Box) -> None:
         assert told['lost'] == 0
         indices = [info.frame_index for info in infos]
         assert indices == list(range(indices[0], told['published']))
+
+
+def test_what_a_stopped_subscriber_costs_is_told(box: Box) -> None:
+    with Listener() as ear, scope_node({'led': 10.0}) as node:
+        infos, images = ear.listen('frame_info'), ear.listen('image_raw', keep=stamp_ns)
+        ear.wait_for(images, 5)
+        process = subscriber(0.0)
+        try:
+            process.send_signal(signal.SIGSTOP)
+            # Others are served meanwhile. It may have been stopped while it held a lock of the
+            # middleware's shared memory, which then costs a second or more.
+            ear.wait_for(images, len(images) + 90)
+            assert ear.change_state('deactivate')
+        finally:
+            process.kill()
+            process.wait()
+        told = summary(node)
+        ear.wait_until(lambda: infos[-1].frame_index == told['published'] - 1, 'all frames came')
+        assert told['captured'] == told['published'] + told['lost'] == (
+            infos[-1].capture_index + 1)
+        for before, after in pairwise(infos):
+            assert after.frame_index == before.frame_index + 1
+            assert after.capture_index == before.capture_index + 1 + after.lost_before

@@ -4,6 +4,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 import signal
 from typing import Any
@@ -19,6 +20,8 @@ from virtual_daq import Box, BoxConfig, pacing_violations, VirtualDaq
 PROGRAMS = str(Path(__file__).with_name('scope_programs.py'))
 DARK = packets('20 01 FF, 58 00 72 FF')
 AT_ONCE = 4
+SOON = 4.0  # [s]; launch sends SIGTERM 5 s after SIGINT, and loses patience then
+LOUD = 'THE LIGHT MAY STILL BE ON'
 LIT = {'led': 50.0}
 STARTED: list[NodeProcess] = []
 
@@ -45,9 +48,9 @@ def start(box: Box, name: str, *python: str, **parameters: Any) -> NodeProcess:
     return node
 
 
-def start_lit(box: Box, name: str) -> NodeProcess:
+def start_lit(box: Box, name: str, **parameters: Any) -> NodeProcess:
     """Start a node and return when it is active."""
-    node = start(box, name)
+    node = start(box, name, **parameters)
     box.wait(lambda: box.sync_toggles > 3, PATIENCE)
     assert box.led > 0.4
     return node
@@ -74,6 +77,29 @@ def told_by(number: int) -> Callable[[Box, str], End]:
         node.send_signal(number)
         return End(box, node, True, status=node.wait(), led=box.led)
     return end
+
+
+def told_while_away(box: Box, name: str, returns: bool) -> End:
+    """End by a signal while the box is unplugged, which comes back or not."""
+    node = start_lit(box, name)
+    box.unplug()
+    node.wait_for_output('the device is lost')
+    before = len(box.executed)
+    node.send_signal(signal.SIGINT)
+    if returns:
+        node.wait_for_output('waiting up to 2 s')
+        box.plug()
+    status = node.wait(SOON)
+    return End(box, node, True, box.led, status=status, result=box.executed[before:])
+
+
+def told_when_frames_are_slow(box: Box, name: str, frozen: bool) -> End:
+    """End by a signal at 2 frames/s, or when these have just stopped."""
+    node = start_lit(box, name, frame_rate=2.0)
+    if frozen:
+        box.freeze()
+    node.send_signal(signal.SIGINT)
+    return End(box, node, True, status=node.wait(SOON), led=box.led)
 
 
 def failing_in(kind: str, state: str) -> Callable[[Box, str], End]:
@@ -135,6 +161,8 @@ WAYS: dict[str, Callable[[Box, str], End]] = {
     'shutdown': asked_to('shutdown'),
     'sigint': told_by(signal.SIGINT),
     'sigterm': told_by(signal.SIGTERM),
+    'returning': partial(told_while_away, returns=True),
+    'slow': partial(told_when_frames_are_slow, frozen=False),
     'transition': failing_in('transition', 'unconfigured'),
     'capture': failing_in('capture', 'inactive'),
     'executor': failing_in('executor', 'inactive'),
@@ -142,6 +170,11 @@ WAYS: dict[str, Callable[[Box, str], End]] = {
     'killed': killed,
     'refused': refused,
 }
+NEVER_DARK: dict[str, Callable[[Box, str], End]] = {
+    'gone': partial(told_while_away, returns=False),
+    'frozen': partial(told_when_frames_are_slow, frozen=True),
+}
+ALL = {**WAYS, **NEVER_DARK}
 
 
 @pytest.fixture(scope='module')
@@ -149,12 +182,12 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, End]]:
     """Let a node end in each way, some at a time."""
     configs = [
         BoxConfig(image='lit', port=f'{bus}-{bus}', reset_time=0.2)
-        for bus in range(1, len(WAYS) + 1)]
+        for bus in range(1, len(ALL) + 1)]
     with VirtualDaq(tmp_path_factory.mktemp('ends'), configs) as rig, \
             ThreadPoolExecutor(AT_ONCE) as pool:
-        results = pool.map(lambda way, box: WAYS[way](box, f'scope_{way}'), WAYS, rig.boxes)
+        results = pool.map(lambda way, box: ALL[way](box, f'scope_{way}'), ALL, rig.boxes)
         try:
-            yield dict(zip(WAYS, results, strict=True))
+            yield dict(zip(ALL, results, strict=True))
         finally:
             for node in STARTED:
                 if node.alive:
@@ -167,7 +200,7 @@ def test_it_was_lit_and_is_dark(ends: dict[str, End], way: str) -> None:
     assert end.lit
     assert end.led == 0.0, end.node.output
     assert end.box.protocol_faults == []
-    assert 'THE LIGHT MAY STILL BE ON' not in end.node.output or way == 'refused'
+    assert LOUD not in end.node.output or way == 'refused'
 
 
 @pytest.mark.parametrize(('way', 'state'), [
@@ -179,11 +212,22 @@ def test_transitions_lead_to_their_states(ends: dict[str, End], way: str, state:
     assert pacing_violations(end.box.writes) == []
 
 
-@pytest.mark.parametrize('way', ['sigint', 'sigterm'])
+@pytest.mark.parametrize('way', ['sigint', 'sigterm', 'returning', 'slow', 'gone', 'frozen'])
 def test_signals_end_it_in_order(ends: dict[str, End], way: str) -> None:
     assert ends[way].status == 0
     assert not ends[way].box.busy
     assert 'Traceback' not in ends[way].node.output
+
+
+def test_a_box_that_comes_back_in_time_is_made_dark_at_the_end(ends: dict[str, End]) -> None:
+    end = ends['returning']
+    assert end.result[-6:] == 3 * DARK
+    assert end.node.said('came back and was made dark')
+
+
+@pytest.mark.parametrize('way', NEVER_DARK)
+def test_what_could_not_be_made_dark_is_said(ends: dict[str, End], way: str) -> None:
+    assert len(ends[way].node.said(LOUD)) == 1
 
 
 @pytest.mark.parametrize(('way', 'text'), [

@@ -177,7 +177,7 @@ def test_health_without_a_sensor_and_before_the_first_reading():
     health = judge.health(60 * SECOND)
     assert (health.state, health.level) == (State.WAITING, 0)
     assert math.isnan(health.valid_share)
-    assert health.last_change_ns is None
+    assert math.isnan(health.unchanged_s)
 
 
 def test_health_of_a_reading_that_never_changed():
@@ -186,7 +186,7 @@ def test_health_of_a_reading_that_never_changed():
     assert judge.health(10 * SECOND - 1).state == State.WAITING
     health = judge.health(10 * SECOND)
     assert (health.state, health.level, health.valid_share) == (State.NEVER_CHANGED, 2, 1.0)
-    assert health.last_change_ns is None
+    assert math.isnan(health.unchanged_s)
     assert 'kernels since 6.10.3' in health.message
     assert 'update the firmware' in health.message
 
@@ -195,7 +195,7 @@ def test_health_of_a_reading_that_changed_earlier():
     judge = OrientationJudge(stale_after=30.0)
     judge_all(judge, [A, B])
     health = judge.health(31 * SECOND)
-    assert (health.state, health.level, health.last_change_ns) == (State.OK, 0, SECOND)
+    assert (health.state, health.level, health.unchanged_s) == (State.OK, 0, 30.0)
     health = judge.health(32 * SECOND)
     assert (health.state, health.level) == (State.CONSTANT, 1)
     assert 'rests' in health.message and 'frozen' in health.message

@@ -8,9 +8,10 @@ from pathlib import Path
 import threading
 import time
 
-from miniscope_ros.clock import RosTime
+from miniscope_ros.clock import FollowedTime, RosTime
 from miniscope_ros.errors import ConfigurationError, DeviceError, EndOfData
-from miniscope_ros.ledger import Ledger
+from miniscope_ros.ledger import Frame, Ledger
+from miniscope_ros.loss import Period
 from miniscope_ros.orientation import Verdict
 from miniscope_ros.sources.replay import ReplaySource, Stamps
 from miniscope_ros.sources.sample import Reason, Sample, Source, StampSource
@@ -65,6 +66,27 @@ def rest(source: Source) -> list[Sample]:
             samples.append(sample(source))
         except EndOfData:
             return samples
+
+
+def as_it_is(monotonic_ns: int) -> int:
+    """Tell a time that is asked of the clock from one that is not."""
+    return monotonic_ns
+
+
+def enter_all(source: ReplaySource, clock: RosTime) -> list[Frame]:
+    """Play a source to its end, through a ledger."""
+    ledger = Ledger(source, clock)
+    ledger.loss.period = Period(source.open(Reason.START).period_ns)
+    source.activate(Reason.START)
+    ledger.begin()
+    frames = []
+    while True:
+        try:
+            found = sample(source)
+        except EndOfData:
+            return frames
+        ledger.mend(found)
+        frames.append(ledger.enter(found, Verdict.NONE, False))
 
 
 @pytest.fixture
@@ -169,7 +191,7 @@ def test_looping_goes_on_with_rising_times_and_counters(play: Open, small: Path)
     counts = [found.device_count or 0 for found in samples]
     assert [b - a for a, b in pairwise(counts)] == (3 * [1, 1, 2, 1, 1])[:12]
     assert samples[12].image.tobytes() == scenes(5)[2].tobytes()
-    ros_times = [source.ros_time_ns(found) or 0 for found in samples]
+    ros_times = [source.ros_time_ns(found, as_it_is) for found in samples]
     assert all(a < b for a, b in pairwise(ros_times))
 
 
@@ -187,20 +209,81 @@ def test_one_frame_can_loop(play: Open, tmp_path: Path) -> None:
 
 def test_original_stamps_are_the_recorded_time(play: Open, small: Path) -> None:
     source = play(small, stamps='original')
-    assert [source.ros_time_ns(found) for found in rest(source)] == [
+    assert [source.ros_time_ns(found, as_it_is) for found in rest(source)] == [
         (START_MS + stamp) * MS for stamp in TIMES]
 
 
 @pytest.mark.parametrize('rate', [20.0, FAST])
 def test_present_stamps_are_the_time_of_playing(play: Open, small: Path, rate: float) -> None:
-    before = time.time_ns()
+    before = time.monotonic_ns()
     source = play(small, rate=rate)
     samples = rest(source)
-    after = time.time_ns()
-    stamps = [source.ros_time_ns(found) or 0 for found in samples]
+    after = time.monotonic_ns()
+    stamps = [source.ros_time_ns(found, as_it_is) for found in samples]
     assert before <= stamps[0] <= after
     assert [stamp - stamps[0] for stamp in stamps] == [
         round((stamp - TIMES[0]) * MS / rate) for stamp in TIMES]
+
+
+def test_a_system_clock_that_is_set_moves_no_stamp(play: Open, small: Path) -> None:
+    offset_ns = 0
+
+    def system_ns() -> int:
+        nonlocal offset_ns
+        offset_ns += 10**9  # it is set whenever it is looked at
+        return time.time_ns() + offset_ns
+
+    clock = RosTime(system_ns)
+    frames = enter_all(play(small, rate=20.0, opened=False), clock)
+    clock.check()
+    stamps = [frame.stamp_ns for frame in frames]
+    assert [stamp - stamps[0] for stamp in stamps] == [
+        (stamp - TIMES[0]) * MS // 20 for stamp in TIMES]
+
+
+def test_a_ros_clock_of_its_own_is_followed(play: Open, small: Path) -> None:
+    now_ns = 5 * 10**9
+
+    def tick() -> int:
+        nonlocal now_ns
+        now_ns += 10**9
+        return now_ns
+
+    frames = enter_all(play(small, opened=False), FollowedTime(tick))
+    stamps = [frame.stamp_ns for frame in frames]
+    assert stamps[0] > 5 * 10**9 and all(a < b for a, b in pairwise(stamps))
+    assert stamps[-1] <= now_ns < 20 * 10**9
+    played = play(small, stamps='original', opened=False)
+    assert [frame.stamp_ns for frame in enter_all(played, FollowedTime(tick))] == [
+        (START_MS + stamp) * MS for stamp in TIMES]
+
+
+@pytest.mark.parametrize('true_rate', [19.76, 20.4, 29.9, 14.7])
+def test_the_rate_of_whole_milliseconds_is_exact(
+        play: Open, tmp_path: Path, true_rate: float) -> None:
+    taken = [n for n in range(round(5.5 * true_rate)) if n not in (30, 31, 70)]
+    folder = write_miniscope_daq(
+        tmp_path / 'scope', scenes(len(taken)), [round(1000 * n / true_rate) for n in taken])
+    frames = enter_all(play(folder, opened=False), RosTime())
+    assert frames[-1].capture_index == taken[-1]
+    for frame in frames:
+        if frame.time_ms >= 5000:
+            assert frame.rate == pytest.approx(true_rate, rel=0.001)
+
+
+def test_the_recorded_counter_is_told_from_the_first_frame(play: Open, small: Path) -> None:
+    frames = enter_all(play(small, opened=False), RosTime())
+    assert [frame.device_frame_count for frame in frames] == COUNTS
+    assert [frame.loss.lost for frame in frames] == [0, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize('counts', [[7, 7, 7, 7, 7], [40961, 517, 40961, 1282, 40961]])
+def test_a_recorded_counter_that_does_not_count_is_not_told(
+        play: Open, tmp_path: Path, counts: list[int]) -> None:
+    folder = write_miniscope_daq(tmp_path / 'scope', scenes(5), TIMES, counts=counts)
+    source = play(folder, opened=False)
+    assert 'does not count' in source.open(Reason.START).warnings[0]
+    assert {frame.device_frame_count for frame in enter_all(source, RosTime())} == {-1}
 
 
 def test_original_stamps_of_an_undated_recording_are_refused(tmp_path: Path) -> None:
@@ -228,9 +311,9 @@ def test_every_activation_plays_from_the_beginning(play: Open, small: Path) -> N
 def test_every_activation_has_its_own_time(play: Open, small: Path) -> None:
     source = play(small)
     for _ in range(3):
-        before = time.time_ns()
+        before = time.monotonic_ns()
         source.activate(Reason.START)
-        assert (source.ros_time_ns(sample(source)) or 0) >= before
+        assert source.ros_time_ns(sample(source), as_it_is) >= before
 
 
 def test_only_a_few_frames_are_decoded_ahead(play: Open, tmp_path: Path) -> None:
@@ -341,7 +424,7 @@ def test_real_recording_is_played_whole(play: Open) -> None:
         for decoded in container.decode(video=0):
             found = sample(source)
             assert found.image.tobytes() == decoded.to_ndarray(format='gray').tobytes()
-            assert source.ros_time_ns(found) == start_ns + times_ms[count] * MS
+            assert source.ros_time_ns(found, as_it_is) == start_ns + times_ms[count] * MS
             count += 1
     assert count == 1287
     with pytest.raises(EndOfData):

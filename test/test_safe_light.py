@@ -45,7 +45,7 @@ def reserve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Capture]]
     """Open an acquisition for each test at once."""
     configs = [
         BoxConfig(rate=60.0, image='lit', light=1.0, port=f'{bus}-{bus}', reset_time=0.2)
-        for bus in range(1, 12)]
+        for bus in range(1, 14)]
     with VirtualDaq(tmp_path_factory.mktemp('light'), configs) as rig:
         all_of_them = [Capture(rig, {'led': 50.0}, ear=Failing(), box=box) for box in rig.boxes]
         with ThreadPoolExecutor(len(all_of_them)) as pool:
@@ -109,6 +109,16 @@ def test_the_sync_outputs_edges_are_the_frames_with_both_kinds_of_loss(one: Capt
         assert all(edges[told.number] == told.frame.sync_edge for told in frames)
 
 
+def test_what_was_sent_is_known_although_no_frame_shows_it(one: Capture) -> None:
+    one.box.always(Fault.LOST)
+    one.source.set_value('led', 80.0)
+    one.box.wait(lambda: one.status.lights == {'led': 80.0})
+    assert one.ear.changes[-1].event.value == 50.0
+    one.box.always(Fault.NONE)
+    one.acquisition.deactivate()
+    assert one.status.lights == {'led': 0.0}
+
+
 # ---- dark after each way to end
 
 
@@ -163,6 +173,18 @@ def test_closing_on_a_frozen_box_says_that_the_light_may_be_on(
     assert 'sends no frames' in caplog.text
     assert one.box.led > 0.4
     assert one.box.state['queued'] >= 2, 'LED dark has to wait in the queue at least'
+
+
+def test_closing_waits_for_a_box_that_comes_back_lit(
+        one: Capture, caplog: pytest.LogCaptureFixture) -> None:
+    before = len(one.box.executed)
+    one.box.unplug(seconds=0.8, number=82)
+    one.acquisition.close()
+    assert 'waiting up to' in caplog.text
+    assert LOUD not in caplog.text
+    assert one.box.present
+    assert one.box.led == 0.0
+    assert one.box.executed[before:][-6:] == 3 * DARK
 
 
 def test_a_stalled_stream_is_opened_again_at_closing(one: Capture) -> None:

@@ -18,6 +18,8 @@ from miniscope_ros.recordings.video import Decoder
 import numpy as np
 from numpy.typing import NDArray
 
+_LEAP = 10  # frames: more than a counter mostly rises by from row to row
+
 QUATERNION = ('qw', 'qx', 'qy', 'qz')
 """The columns of an orientation table, besides the time."""
 
@@ -81,6 +83,9 @@ class TimedVideo:
         self.interval_ns, self.frame_rate = pace(times, tables.frame_rate)
 
         counts = tables.device_counts
+        if counts is not None and not _counting(counts):
+            self._warn(f'{path}: the recorded frame counter does not count frames; it is not told')
+            counts = None
         self._counts = np.full(len(self._known), np.nan) if counts is None else counts
         # The box's own counter has 16 bits; programs subtract its first value from it.
         self.device_count_bits = 32 if np.nanmax(self._counts, initial=0) > 0xFFFF else 16
@@ -150,6 +155,12 @@ class TimedVideo:
     def _warn(self, text: str) -> None:
         if text not in self.warnings:
             self.warnings.append(text)
+
+
+def _counting(counts: NDArray[np.float64]) -> bool:
+    """Tell a counter from one read out of a cache, which stands still or leaps."""
+    steps = np.diff(counts[np.isfinite(counts)])
+    return not steps.size or bool(np.mean((steps > 0) & (steps < _LEAP)) >= 0.5)
 
 
 def orientation_rows(table: Table, time_column: str) -> Rows:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import contextlib
 import math
 import os
@@ -110,9 +111,9 @@ class CameraSource(PlainSource):
             self._capture.release()
             self._capture = None
 
-    def ros_time_ns(self, sample: Sample) -> int | None:
-        """Return None: a camera has no clock of its own."""
-        return None
+    def ros_time_ns(self, sample: Sample, at: Callable[[int], int]) -> int:
+        """Return the ROS time of the stamp; see Source."""
+        return at(sample.stamp_ns)
 
     def _reached(self, timeout: float) -> bool:
         """Wait until a file's next frame is due; False if that takes longer than timeout [s]."""

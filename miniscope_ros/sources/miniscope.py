@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 import logging
 import math
 from threading import Event, Lock
@@ -23,7 +23,14 @@ from miniscope_ros.errors import (
     MiniscopeError,
     NoLink,
 )
-from miniscope_ros.sources.sample import ControlEvent, Reason, Sample, SourceInfo, StampSource
+from miniscope_ros.sources.sample import (
+    ControlEvent,
+    NEW_RATE_FRAMES,
+    Reason,
+    Sample,
+    SourceInfo,
+    StampSource,
+)
 from miniscope_ros.transports.transport import Buffer, Transport
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +47,15 @@ _QUEUE = 32  # packets waiting in the box at most, half of what it can hold
 _DARK_REPEATS = 3
 _DARK_ENDS = 2
 _DARK_PATIENCE = 0.8  # for the first frame of a stream that is opened only to go dark
+_END = 3.0  # [s] for all darkening once the program is to end: it has 4 for everything
 _SLICE = 0.1
 _AT_ONCE = 0.3  # part of a period
 _CATCH_UP = 64  # frames
 _OLDEST_NS = 20_000_000_000
 _FREEZE_PERIODS = 5
 _FREEZE = 1.0
+
+_OUT_OF_TIME = 'the program is to end, and LED dark was not seen executed in time'
 
 FindTransport = Callable[[str], Transport]
 """Makes the transport; given the USB port of a box that was lost, to that same box, else ''."""
@@ -77,7 +87,14 @@ class MiniscopeSource:
         values: Mapping[str, float],
         max_led: float = math.inf,
         kind: str = 'v4l2',
+        pauses: bool = True,
     ) -> None:
+        """
+        Open nothing yet; values are the controls' by name.
+
+        pauses False leaves out those of the protocol that give hardware time to settle (1.8 s
+        in all); the frame ends that it waits for are awaited all the same.
+        """
         self.device_type = device_type
         self.controls = device_type.controls
         self.may_be_lit = False
@@ -86,9 +103,11 @@ class MiniscopeSource:
         self._find = find
         self._stop = stop
         self._heed_stop = True
+        self._end = math.inf  # when the program, being asked to end, can wait no longer [s]
         self._kind = kind
         self._values = dict(values)
         self._max_led = max_led
+        self._pauses = pauses
         self._pending: list[tuple[str, float]] = []
         self._lock = Lock()
         self._transport: Transport | None = None
@@ -98,6 +117,9 @@ class MiniscopeSource:
         self._sent: deque[int] = deque()  # when [ns], of packets not known to be executed
         self._last_frame = 0.0  # when it arrived [s]
         self._began_ns = 0  # when its read-out began
+        self._rate = math.nan  # as sent in this stream
+        self._rate_ns = 0  # when that was
+        self._rate_frames = 0  # whole frames that began since
         self._grey = np.empty((device_type.height, device_type.width), np.uint8)
 
     # Opening and closing
@@ -121,6 +143,8 @@ class MiniscopeSource:
 
     def make_dark(self, patience: float = _DARK_PATIENCE) -> None:
         """Open the box only to make the light dark; see Source. patience [s] as in _wake."""
+        if self._out_of_time():
+            raise Interrupted(_OUT_OF_TIME)
         with self._heedless():
             try:
                 self._open_stream()
@@ -156,6 +180,7 @@ class MiniscopeSource:
         self._transport = transport
         self._port = transport.location
         self._sent.clear()
+        self._rate = math.nan
         self._last_frame = time.monotonic()
         return transport
 
@@ -180,7 +205,7 @@ class MiniscopeSource:
                     f'{self._port or "the DAQ box"} sends no frames: no link to the scope; check '
                     'the coaxial cable between DAQ box and scope, and the scope itself')
             linked = self.may_be_lit = True  # a program that died may have left it lit
-            self._await_time(_SERDES_PAUSE)
+            self._pause(_SERDES_PAUSE)
             self._await_ends(2, sent_ns)
         self._send(self.device_type.init)
         self._darken(reason)
@@ -188,7 +213,7 @@ class MiniscopeSource:
     def _settle(self, reason: Reason) -> None:
         """Send the controls, and once more a second later: scopes forget settings."""
         self._await_ends(_ENDS, self._send_controls(reason))
-        self._await_time(_SETTLE)
+        self._pause(_SETTLE)
         self._await_ends(_ENDS, self._send_controls(reason, rate=False))
 
     # Acquisition
@@ -197,6 +222,7 @@ class MiniscopeSource:
         """Light up and throw away what is not wholly lit; see Source."""
         self._lit = self.may_be_lit = True
         self._await_ends(_ENDS, self._send_controls(reason))
+        self._await_ends(NEW_RATE_FRAMES - self._rate_frames, 0)
 
     def deactivate(self) -> None:
         """Make the light dark and see it executed; see Source."""
@@ -231,9 +257,9 @@ class MiniscopeSource:
         """Return whether another frame is ready; see Source."""
         return self._transport is not None and self._transport.waiting()
 
-    def ros_time_ns(self, sample: Sample) -> int | None:
-        """Return None: a live source has no clock of its own; see Source."""
-        return None
+    def ros_time_ns(self, sample: Sample, at: Callable[[int], int]) -> int:
+        """Return the ROS time of the stamp; see Source."""
+        return at(sample.stamp_ns)
 
     def set_value(self, name: str, value: float) -> None:
         """Note a control's new value; see Source."""
@@ -289,6 +315,8 @@ class MiniscopeSource:
             raise ConfigurationError(
                 f'{control.name} {value:g} is above max_led {self._max_led:g}; not sent')
         sent_ns = self._send(control.packets(value))
+        if control.name == 'frame_rate' and value != self._rate:
+            self._rate, self._rate_ns, self._rate_frames = value, sent_ns, 0
         self.on_control(ControlEvent(
             control.name, value, control.raw(value)[0], reason, sent_ns))
 
@@ -308,21 +336,35 @@ class MiniscopeSource:
         Send LED dark at three successive frame ends and see two more: it was executed.
 
         The scope's controller may swallow a packet after a truncated one. This is what is done
-        on stop, so it does not heed the stop event. A box that sends no frames any more gets the
-        packets all the same: they run when it does again.
+        on stop, so it does not heed the stop event, but for this: a program that is to end does
+        not wait longer for slow frames than it may, sends the rest at once and is content with
+        one execution. A box that sends no frames any more gets the packets all the same: they
+        run when it does again.
         """
+        executed = 0
         with self._heedless():
             for repeat in range(_DARK_REPEATS):
                 if self._frames_flow():
-                    self._catch_up()
+                    with suppress(Interrupted):
+                        self._catch_up()
                 for light in self.device_type.lights:
                     sent_ns = self._send(light.packets(light.darkest))
                     if repeat == 0:
                         self.on_control(ControlEvent(
                             light.name, light.darkest, light.raw(light.darkest)[0], reason,
                             sent_ns))
-                last = repeat == _DARK_REPEATS - 1
-                self._await_ends(1 + _DARK_ENDS if last else 1, time.monotonic_ns())
+                since_ns = time.monotonic_ns()
+                with suppress(Interrupted):
+                    self._await_ends(1, since_ns)
+                    executed += 1
+            with suppress(Interrupted):
+                self._await_ends(_DARK_ENDS, since_ns)
+        if not executed:
+            raise Interrupted(_OUT_OF_TIME)
+        if executed < _DARK_REPEATS:
+            _log.warning(
+                'frames came so slowly that LED dark was seen executed %d times, not %d',
+                executed, _DARK_REPEATS)
         self._lit = self.may_be_lit = False
 
     # Waiting
@@ -335,6 +377,12 @@ class MiniscopeSource:
             yield
         finally:
             self._heed_stop = heed_stop
+
+    def _out_of_time(self) -> bool:
+        """Return whether the program was asked to end and cannot wait for frames any more."""
+        if self._stop.is_set():
+            self._end = min(self._end, time.monotonic() + _END)
+        return time.monotonic() > self._end
 
     def _await_first(self, patience: float) -> bool:
         """Throw away the next frame; return False if none comes within patience [s]."""
@@ -363,9 +411,9 @@ class MiniscopeSource:
                     f'no whole frame for {time.monotonic() - last_whole:.1f} s, only damaged '
                     'ones: check device_type and the cables')
 
-    def _await_time(self, seconds: float) -> None:
-        """Throw frames away for that long."""
-        until = time.monotonic() + seconds
+    def _pause(self, seconds: float) -> None:
+        """Throw frames away for that long, if pauses are kept."""
+        until = time.monotonic() + seconds * self._pauses
         while time.monotonic() < until:
             self._throw_away()
 
@@ -381,6 +429,8 @@ class MiniscopeSource:
         """Take a frame; None if none came in a while, DeviceLost if that lasts (freeze)."""
         if self._heed_stop and self._stop.is_set():
             raise Interrupted('stopped while the scope was being set up')
+        if self._out_of_time():
+            raise Interrupted(_OUT_OF_TIME)
         sample = self._dequeue(_SLICE)
         if sample is not None:
             self.on_thrown(sample)
@@ -416,6 +466,7 @@ class MiniscopeSource:
         receive_ns = time.monotonic_ns()
         self._last_frame = receive_ns * 1e-9
         self._note_began(buffer.stamp_ns, receive_ns)
+        self._rate_frames += not buffer.damaged and self._began_ns >= self._rate_ns
         try:
             return self._sample(buffer, firmware, receive_ns)
         finally:
@@ -436,8 +487,10 @@ class MiniscopeSource:
         if buffer.damaged:
             return sample
         telemetry = firmware.telemetry(buffer.data)
-        if not firmware.tells_in_frames and self.waiting():
-            telemetry = Telemetry()  # read too late: it belongs to a later frame
+        if not firmware.tells_in_frames:
+            sample.read_ns = time.monotonic_ns()
+            if self.waiting():
+                telemetry = Telemetry()  # read too late: it belongs to a later frame
         extract_grey(buffer.data, self._grey)
         sample.quaternion = telemetry.quaternion
         sample.device_count = telemetry.device_count

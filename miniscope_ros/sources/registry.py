@@ -57,7 +57,7 @@ def _simulated(values: Mapping[str, Any], device_type: DeviceType | None, stop: 
         loss_rate=(options['loss_on_the_way'], options['loss_at_the_source']))
     return MiniscopeSource(
         device_type, lambda port: box, stop, values=_controls(values, device_type),
-        max_led=values.get('max_led', math.inf), kind='simulated')
+        max_led=values.get('max_led', math.inf), kind='simulated', pauses=False)
 
 
 def _camera(values: Mapping[str, Any], device_type: DeviceType | None, stop: Event) -> Source:

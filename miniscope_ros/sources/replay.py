@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import replace
 import logging
@@ -55,7 +55,6 @@ class ReplaySource(PlainSource):
         self._decoder: _Decoder | None = None
         self._first_ns = 0  # recorded time of the first frame
         self._start_ns: int | None = None  # CLOCK_MONOTONIC when the first frame was due
-        self._start_ros_ns = 0  # ROS time then
 
     def open(self, reason: Reason) -> SourceInfo:
         """Open the recording; DeviceError if it cannot be played in the way asked for."""
@@ -92,7 +91,7 @@ class ReplaySource(PlainSource):
                 return None
         if self._start_ns is None:
             self._first_ns = frame.time_ns
-            self._start_ns, self._start_ros_ns = time.monotonic_ns(), time.time_ns()
+            self._start_ns = time.monotonic_ns()
         wait = self._until_due(frame)
         time.sleep(max(0.0, min(wait, deadline - time.monotonic())))
         if self._until_due(frame) > 0:
@@ -125,12 +124,12 @@ class ReplaySource(PlainSource):
         self.deactivate()
         self._recording = None
 
-    def ros_time_ns(self, sample: Sample) -> int | None:
-        """Return when the frame is played or was recorded, as stamps says."""
-        assert self._recording is not None
+    def ros_time_ns(self, sample: Sample, at: Callable[[int], int]) -> int:
+        """Return when the frame was due or was recorded, as stamps says; see Source."""
+        assert self._recording is not None and self._start_ns is not None
         since_first_ns = sample.stamp_ns - self._recording.interval_ns
         if self._stamps == 'now':
-            return self._start_ros_ns + round(since_first_ns / self._rate)
+            return at(self._start_ns + round(since_first_ns / self._rate))
         start_epoch_ns = self._recording.start_epoch_ns
         assert start_epoch_ns is not None  # open refuses such a recording
         return start_epoch_ns + self._first_ns + since_first_ns

@@ -16,6 +16,9 @@ from miniscope_ros.daq.packets import RawQuaternion
 import numpy as np
 from numpy.typing import NDArray
 
+NEW_RATE_FRAMES = 10
+"""So many frames that began after a new frame rate was sent make its period known."""
+
 
 class StampSource(IntEnum):
     """Where a stamp comes from; the numbers are those of FrameInfo.msg."""
@@ -52,6 +55,8 @@ class Sample:
     orientation: tuple[float, float, float, float] | None = None
     digital_inputs: int = -1  # bit mask; -1 unknown
     damaged: bool = False  # image is not to be used
+    # CLOCK_MONOTONIC after what the device tells was read beside the frame; None: told in it.
+    read_ns: int | None = None
 
 
 @dataclass(slots=True)
@@ -105,7 +110,11 @@ class Source(Protocol):
         ...
 
     def activate(self, reason: Reason) -> None:
-        """Send the controls, the light last; the next sample read is the first to publish."""
+        """
+        Send the controls, the light last; the next sample read is the first to publish.
+
+        It comes after NEW_RATE_FRAMES of them if the frame rate was changed.
+        """
         ...
 
     def read(self, timeout: float) -> Sample | None:
@@ -125,7 +134,11 @@ class Source(Protocol):
         ...
 
     def make_dark(self) -> None:
-        """Open a closed device only to make it dark, heedless of the event, and close it."""
+        """
+        Open a closed device only to make it dark, and close it.
+
+        Heedless of the event, but after that for as long only as a program may take to end.
+        """
         ...
 
     def revive(self) -> None:
@@ -144,8 +157,8 @@ class Source(Protocol):
         """Note a control's new value; sent at the next frame if open. (any thread)."""
         ...
 
-    def ros_time_ns(self, sample: Sample) -> int | None:
-        """Return the sample's stamp where the source has a clock of its own, else None."""
+    def ros_time_ns(self, sample: Sample, at: Callable[[int], int]) -> int:
+        """Return the sample's stamp on the ROS clock; at gives that of a CLOCK_MONOTONIC time."""
         ...
 
 
