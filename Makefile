@@ -13,7 +13,7 @@ test:
 
 bench:
 	@$(PYTHON) tools/bootstrap.py test
-	@tools/env python3 -m benchmark
+	@tools/env python3 -m benchmark $(ARGS)
 
 soak:
 	@$(PYTHON) tools/bootstrap.py test

@@ -6,6 +6,7 @@ import itertools
 import os
 from pathlib import Path
 import signal
+import subprocess
 import sys
 import time
 
@@ -28,7 +29,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         '--cpus', type=int, default=2, help='how many cores to use; default 2, 0 = all')
     parser.add_argument(
-        '--output', type=Path, default=ROOT / 'build' / 'benchmark.json', help='the JSON file')
+        '--output', type=Path, default=ROOT / 'build' / 'benchmark.json',
+        help='the JSON file; the table is written beside it, in .md')
     return parser.parse_args()
 
 
@@ -39,25 +41,29 @@ def pin(count: int) -> set[int]:
     return os.sched_getaffinity(0)
 
 
-def measure(arguments: argparse.Namespace) -> None:
-    """Run the figures and print each row as soon as it is known."""
+def measure(arguments: argparse.Namespace) -> bool:
+    """Run the figures, print each row as soon as it is known; return whether all could be run."""
     effort = figures.QUICK if arguments.quick else figures.FULL
     description = report.machine(pin(arguments.cpus))
-    for name, value in description.items():
-        print(f'- {name}: {value}')
-    print(f'\n{report.HEAD}', flush=True)
-    rows = []
+    print(report.heading(description), flush=True)
+    rows: list[report.Row] = []
+    complete = True
     for number in dict.fromkeys(arguments.figures):
         began = time.monotonic()
-        for row in figures.FIGURES[number - 1](effort):
-            print(row, flush=True)
-            rows.append(row)
-            report.write(arguments.output, description, rows)
+        try:
+            for row in figures.FIGURES[number - 1](effort):
+                print(row, flush=True)
+                rows.append(row)
+                report.write(arguments.output, description, rows)
+        except (RuntimeError, TimeoutError, subprocess.TimeoutExpired) as error:
+            print(f'figure {number} failed: {error}', file=sys.stderr)
+            complete = False
         print(f'figure {number} took {time.monotonic() - began:.0f} s', file=sys.stderr)
+    return complete
 
 
 def main() -> int:
-    """Return 0 if all was measured, met or not; 130 after Ctrl-C."""
+    """Return 0 if all was measured, met or not; 1 if a figure failed; 130 after Ctrl-C."""
     arguments = parse()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A domain of its own, on this computer alone; not one that was used a moment ago.
@@ -67,11 +73,10 @@ def main() -> int:
         os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
         os.environ['ROS_LOCALHOST_ONLY'] = '1'  # Humble's word for the same
         try:
-            measure(arguments)
+            return 0 if measure(arguments) else 1
         except KeyboardInterrupt:
             print('interrupted', file=sys.stderr)
             return 130
-    return 0
 
 
 if __name__ == '__main__':

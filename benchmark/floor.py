@@ -16,6 +16,7 @@ from typing import Any
 from builtin_interfaces.msg import Time
 import numpy as np
 import rclpy
+from rclpy.duration import Duration
 from rclpy.signals import SignalHandlerOptions
 
 from . import topics
@@ -58,6 +59,8 @@ def main() -> None:
             message.header.stamp = stamp
             publishers[name].publish(message)
         stamps.append(now)
+    for publisher in publishers.values():
+        publisher.wait_for_all_acked(Duration(seconds=1))
     np.save(path, np.array(stamps))
 
 

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Processes to be measured: started, accounted for by the kernel, and ended whatever happens."""
 from collections.abc import Mapping, Sequence
-import os
 from pathlib import Path
 import select
 import signal
@@ -13,8 +12,6 @@ from types import TracebackType
 
 PATIENCE = 60.0  # [s]
 END = 15.0
-
-_PAGE = os.sysconf('SC_PAGE_SIZE')
 
 
 class Process:
@@ -53,9 +50,26 @@ class Process:
 
     @property
     def resident_mb(self) -> float:
-        """Its resident memory [MB]; a part of it may be shared with other processes."""
-        fields = Path(f'/proc/{self._child.pid}/statm').read_text().split()
-        return int(fields[1]) * _PAGE / 1e6
+        """Its resident memory [MB], shared memory and libraries included."""
+        return self._memory_mb('VmRSS')
+
+    @property
+    def shared_mb(self) -> float:
+        """Shared memory among it [MB], most of it Fast DDS's."""
+        return self._memory_mb('RssShmem')
+
+    def _memory_mb(self, name: str) -> float:
+        status = Path(f'/proc/{self._child.pid}/status').read_text()
+        line = next(line for line in status.splitlines() if line.startswith(f'{name}:'))
+        return int(line.split()[1]) * 1024 / 1e6
+
+    def halt(self, seconds: float) -> None:
+        """Take it off the processor for that long."""
+        self._child.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            self._child.send_signal(signal.SIGCONT)
 
     def check(self) -> None:
         """Raise RuntimeError if it has ended."""

@@ -6,6 +6,8 @@ import contextlib
 from dataclasses import dataclass
 import itertools
 from pathlib import Path
+import re
+import sys
 import tempfile
 import time
 from typing import Literal
@@ -37,6 +39,10 @@ class Setting:
     size: tuple[int, int] = (608, 608)
     rate: float = 30.0  # frames/s
 
+    def __str__(self) -> str:
+        width, height = self.size
+        return f'{self.kind} {width}x{height} at {self.rate:g} /s, {len(self.listens)} topics'
+
 
 @dataclass(frozen=True)
 class Window:
@@ -58,12 +64,14 @@ class Notes:
 
     stamps are those of all frames that there were, lost ones included; ready tells when each of
     them was complete, 0 for those that the box could not hand over; heard has for each topic the
-    pairs (stamp, time of the callback).
+    pairs (stamp, time of the callback); skipped is how many display pictures the publisher left
+    out because another frame was waiting, as it told at its end.
     """
 
     stamps: Times
     ready: Times
     heard: Mapping[str, Times]
+    skipped: int = 0
 
     def frames(self, window: Window) -> int:
         """Return how many frames there were."""
@@ -73,6 +81,12 @@ class Notes:
         """Return how many of the frames did not arrive."""
         stamps = self.stamps[window.among(self.stamps)]
         return len(np.setdiff1d(stamps, self.heard[topic][:, 0]))
+
+    @property
+    def pictures_lost(self) -> int:
+        """Return how many pictures did not arrive whose raw frame did, skipped ones apart."""
+        return len(np.setdiff1d(*(self.heard[topic][:, 0] for topic in topics.IMAGES))) \
+            - self.skipped
 
     def latencies_ms(self, topic: str, window: Window) -> NDArray[np.float64]:
         """Return the times from complete frame to callback [ms]."""
@@ -115,7 +129,10 @@ class Session:
     def wait_until_running(self) -> None:
         """Return when everything flows: heard by all, or without anybody, the light on."""
         if self.listener is not None:
-            self.listener.wait_for('heard')
+            try:
+                self.listener.wait_for('heard')
+            except TimeoutError as error:
+                raise TimeoutError(f'{error}\n{self.publisher}') from error
         elif self.setting.kind == 'floor':
             self.publisher.wait_for('publishing')
         else:
@@ -126,6 +143,16 @@ class Session:
         begun = self.begin()
         time.sleep(seconds)
         return self.window(begun)
+
+    def stall(self, seconds: float) -> None:
+        """
+        Halt the subscribers for that long.
+
+        The node's queues fill, and DDS takes the memory for them, which it keeps: without that
+        it does so one picture at a time, at the moments when the computer is busy.
+        """
+        if self.listener is not None:
+            self.listener.halt(seconds)
 
     def begin(self) -> tuple[int, int]:
         """Return the time and the CPU time so far [ns], for window()."""
@@ -153,7 +180,10 @@ class Session:
                 heard = {name: file[name] for name in file.files}
         if self.setting.kind == 'floor':
             stamps = np.load(self._folder / 'stamps.npy')
-            return Notes(stamps, stamps, heard)
+            # It begins before all subscribers are known to it.
+            begin = max((pairs[0, 0] for pairs in heard.values()), default=0)
+            return Notes(stamps, stamps, {
+                name: pairs[pairs[:, 0] >= begin] for name, pairs in heard.items()})
         if self.setting.kind == 'simulated':
             # The box is inside the node: all that is known of the frames is what was told of them.
             arrivals = heard['frame_info'][:, 1]
@@ -162,7 +192,12 @@ class Session:
         stamps = np.ascontiguousarray(frames['reported_ns'])
         return Notes(
             stamps, np.ascontiguousarray(frames['ready_ns']),
-            {name: _on_timeline(pairs, stamps) for name, pairs in heard.items()})
+            {name: _on_timeline(pairs, stamps) for name, pairs in heard.items()}, self._skipped())
+
+    def _skipped(self) -> int:
+        """Return how many display pictures the node told to have skipped; the peer knows none."""
+        told = re.search(r'display skipped (\d+)', self.publisher.log.read_text())
+        return int(told[1]) if told else 0
 
 
 def _on_timeline(pairs: Times, stamps: Times) -> Times:
@@ -184,6 +219,7 @@ def run(setting: Setting) -> Iterator[Session]:
 @contextlib.contextmanager
 def run_several(settings: Sequence[Setting]) -> Iterator[list[Session]]:
     """Do the same for several at once; return when all of them have run for a while."""
+    print(time.strftime('%H:%M:%S'), *settings, sep='  ', file=sys.stderr, flush=True)
     with contextlib.ExitStack() as stack:
         sessions = []
         for setting in settings:

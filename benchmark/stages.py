@@ -29,10 +29,10 @@ STAGES = {
     'grey': (miniscope, 'extract_grey'),
     'requeue': (V4l2Transport, 'requeue'),
     'display': (Display, 'render'),
-    'fill': (publishers, 'fill_image'),
     'publish': (Publisher, 'publish'),
     'frame': (Acquisition, '_step'),
 }
+FILL = ('packer', 'image_packer')  # make what fills messages
 
 
 class Stopwatch:
@@ -61,9 +61,12 @@ class Stopwatch:
 
 def set_up() -> dict[str, Stopwatch]:
     """Put a stopwatch around each stage; they begin with the first published frame."""
-    watches = {name: Stopwatch() for name in STAGES}
+    watches = {name: Stopwatch() for name in (*STAGES, 'fill')}
     for name, (owner, function) in STAGES.items():
         setattr(owner, function, watches[name].around(getattr(owner, function)))
+    for function in FILL:
+        setattr(publishers, function, functools.partial(
+            _watched, getattr(publishers, function), watches['fill']))
 
     def begin(listener: publishers.Publishers, rate: float, tell: Callable[..., None]) -> None:
         if math.isnan(rate):  # an acquisition begins
@@ -74,6 +77,13 @@ def set_up() -> dict[str, Stopwatch]:
     publishers.Publishers.on_sensor_rate = functools.partialmethod(
         begin, tell=publishers.Publishers.on_sensor_rate)
     return watches
+
+
+def _watched(
+        make: Callable[..., Callable[..., Any]], watch: Stopwatch, *arguments: Any,
+) -> Callable[..., Any]:
+    """Make a function, with the watch around it."""
+    return watch.around(make(*arguments))
 
 
 if __name__ == '__main__':

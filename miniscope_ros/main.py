@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from miniscope_ros.stop import Stop
@@ -13,6 +14,8 @@ def main() -> None:
     """Run the scope node until a signal; exit status 1 if it cannot be started at all."""
     stop = Stop()
     stop.install()
+    # Threads that NumPy would start, and that spin at first: 0.16 s of CPU time for nothing.
+    os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
     # Only now what takes long to import: a signal during that ends us cleanly, too.
     from miniscope_ros.run import run
     sys.exit(0 if stop.event.is_set() else run(stop))
