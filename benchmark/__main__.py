@@ -6,7 +6,6 @@ import itertools
 import os
 from pathlib import Path
 import signal
-import subprocess
 import sys
 import time
 
@@ -55,8 +54,9 @@ def measure(arguments: argparse.Namespace) -> bool:
                 print(row, flush=True)
                 rows.append(row)
                 report.write(arguments.output, description, rows)
-        except (RuntimeError, TimeoutError, subprocess.TimeoutExpired) as error:
-            print(f'figure {number} failed: {error}', file=sys.stderr)
+        except (*figures.FAILURES, ZeroDivisionError, IndexError) as error:
+            # The last two where nothing was heard in the time that counts.
+            print(f'figure {number} failed: {type(error).__name__}: {error}', file=sys.stderr)
             complete = False
         print(f'figure {number} took {time.monotonic() - began:.0f} s', file=sys.stderr)
     return complete

@@ -3,7 +3,7 @@
 """One publisher at work with its subscribers, and what was seen of the two."""
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import itertools
 from pathlib import Path
 import re
@@ -19,7 +19,8 @@ from virtual_daq import BoxConfig, VirtualDaq
 from . import topics
 from .processes import PATIENCE, Process
 
-Kind = Literal['node', 'simulated', 'floor', 'peer', 'stages']
+Kind = Literal['node', 'simulated', 'floor', 'serialized', 'peer', 'stages']
+FLOORS = ('floor', 'serialized')
 Times = NDArray[np.int64]  # [ns], CLOCK_MONOTONIC
 
 WARM_UP = 3.0  # [s]
@@ -82,11 +83,22 @@ class Notes:
         stamps = self.stamps[window.among(self.stamps)]
         return len(np.setdiff1d(stamps, self.heard[topic][:, 0]))
 
+    def missing_ever(self, topic: str, window: Window) -> int:
+        """Return the same from the first message heard on, before and after the window too."""
+        stamps = self.heard[topic][:, 0]
+        return self.missing(topic, replace(
+            window, start_ns=int(stamps.min()), end_ns=max(window.end_ns, int(stamps.max()))))
+
     @property
     def pictures_lost(self) -> int:
-        """Return how many pictures did not arrive whose raw frame did, skipped ones apart."""
-        return len(np.setdiff1d(*(self.heard[topic][:, 0] for topic in topics.IMAGES))) \
-            - self.skipped
+        """
+        Return how many pictures did not arrive whose raw frame did, skipped ones apart.
+
+        Over the whole session, as it is known of no picture alone whether it was skipped; too few
+        where raw frames are missing.
+        """
+        return max(0, len(np.setdiff1d(
+            *(self.heard[topic][:, 0] for topic in topics.IMAGES))) - self.skipped)
 
     def latencies_ms(self, topic: str, window: Window) -> NDArray[np.float64]:
         """Return the times from complete frame to callback [ms]."""
@@ -112,9 +124,10 @@ class Session:
     def _command(self) -> list[str]:
         setting = self.setting
         width, height = (str(length) for length in setting.size)
-        if setting.kind == 'floor':
-            return ['-m', 'benchmark.floor', self._scope, str(self._folder / 'stamps.npy'),
-                    width, height, str(setting.rate)]
+        if setting.kind in FLOORS:
+            return ['-m', 'benchmark.floor', setting.kind, self._scope,
+                    str(self._folder / 'stamps.npy'), width, height, str(setting.rate),
+                    *setting.listens]
         if setting.kind == 'peer':
             return ['-m', 'benchmark.peer', self._box.path, width, height, str(setting.rate),
                     self._scope]
@@ -133,7 +146,7 @@ class Session:
                 self.listener.wait_for('heard')
             except TimeoutError as error:
                 raise TimeoutError(f'{error}\n{self.publisher}') from error
-        elif self.setting.kind == 'floor':
+        elif self.setting.kind in FLOORS:
             self.publisher.wait_for('publishing')
         else:
             self._box.wait(lambda: self._box.led, PATIENCE)
@@ -170,7 +183,7 @@ class Session:
         return self.publisher.cpu_ns - round(self._box.cpu_time * 1e9)
 
     def end(self) -> Notes:
-        """Stop the publisher, then the subscribers."""
+        """Stop the publisher, then the subscribers; RuntimeError if a topic was not heard."""
         self.publisher.stop()
         heard: dict[str, Times] = {}
         if self.listener is not None:
@@ -178,7 +191,10 @@ class Session:
             self.listener.stop()
             with np.load(self._folder / 'heard.npz') as file:
                 heard = {name: file[name] for name in file.files}
-        if self.setting.kind == 'floor':
+        for topic, pairs in heard.items():
+            if not len(pairs):
+                raise RuntimeError(f'nothing heard on {topic}: {self.publisher}')
+        if self.setting.kind in FLOORS:
             stamps = np.load(self._folder / 'stamps.npy')
             # It begins before all subscribers are known to it.
             begin = max((pairs[0, 0] for pairs in heard.values()), default=0)

@@ -4,13 +4,14 @@
 The node with a stopwatch around each stage of a frame.
 
 Arguments are the node's own. At its end it writes one JSON line to standard output: for each stage
-its CPU time [ms], its elapsed time [ms] and its calls, and under 'frame' those of the capture
-thread's whole turn.
+its CPU time [ms], its elapsed time [ms] and its calls, and under 'frame' those of the whole turn;
+all in the capture thread alone, as diagnostics and metadata are published by others.
 """
 from collections.abc import Callable
 import functools
 import json
 import math
+import threading
 import time
 from typing import Any
 
@@ -36,7 +37,7 @@ FILL = ('packer', 'image_packer')  # make what fills messages
 
 
 class Stopwatch:
-    """Adds up what one function takes in the thread that calls it."""
+    """Adds up what one function takes in the capture thread."""
 
     def __init__(self) -> None:
         self.reset()
@@ -49,6 +50,8 @@ class Stopwatch:
         """Return the function with the watch around it."""
         @functools.wraps(function)
         def timed(*arguments: Any, **named: Any) -> Any:
+            if threading.current_thread().name != 'capture':
+                return function(*arguments, **named)
             cpu_ns, begin_ns = time.thread_time_ns(), time.monotonic_ns()
             try:
                 return function(*arguments, **named)

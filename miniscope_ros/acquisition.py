@@ -30,7 +30,14 @@ from miniscope_ros.errors import (
 from miniscope_ros.ledger import Ledger
 from miniscope_ros.loss import Period
 from miniscope_ros.orientation import OrientationJudge
-from miniscope_ros.sources.sample import ControlEvent, Reason, Sample, Source, SourceInfo
+from miniscope_ros.sources.sample import (
+    ControlEvent,
+    Reason,
+    Sample,
+    Source,
+    SourceInfo,
+    StampSource,
+)
 from miniscope_ros.telling import Change, Listener, Status
 
 _log = logging.getLogger(__name__)
@@ -91,6 +98,7 @@ class Acquisition:
         self._reconnects = 0
         self._received = 0
         self._damaged = 0
+        self._backlog = -1
         self._last_ns = 0
         self._inputs = -1
         self._rate = math.nan  # as sent
@@ -146,11 +154,13 @@ class Acquisition:
             self._call(partial(self._apply_sync, on))
 
     def status(self) -> Status:
-        """Return a snapshot."""
+        """Return a snapshot; its backlog is the largest since the last one."""
         ledger = self._ledger
+        backlog, self._backlog = self._backlog, min(0, self._backlog)
         return Status(
             state=self._state(), error=self._failure or self._away or '', info=self._info,
-            received=self._received, damaged=self._damaged, published=ledger.published,
+            received=self._received, damaged=self._damaged, backlog=backlog,
+            published=ledger.published,
             losses=ledger.loss.totals, duration_s=ledger.time_ms / 1e3,
             reconnects=self._reconnects, period_ns=1e9 / ledger.rate,
             jitter_ns=ledger.loss.period.jitter_ns,
@@ -467,6 +477,7 @@ class Acquisition:
     def _take(self, sample: Sample) -> None:
         """Account for one frame, and publish it if it is to be published."""
         self._ledger.mend(sample)
+        self._note_backlog(sample)
         if not self._active:
             self._ledger.pass_over(sample)
         if sample.damaged:
@@ -486,6 +497,12 @@ class Acquisition:
         if sample.digital_inputs not in (-1, self._inputs):
             self._inputs = sample.digital_inputs
             self._listener.on_inputs(self._inputs, self._ledger.ros_time_ns(sample))
+
+    def _note_backlog(self, sample: Sample) -> None:
+        """Note how many frames may wait behind one: so many periods have passed since it began."""
+        periods = (sample.receive_ns - sample.stamp_ns) / self._ledger.loss.period.ns
+        if sample.stamp_source is StampSource.BUFFER and periods >= 0:
+            self._backlog = max(self._backlog, int(periods))
 
     def _tell_rate(self) -> None:
         """Tell the measured rate, once an acquisition."""

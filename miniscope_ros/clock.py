@@ -19,6 +19,7 @@ STEP_NS = 1_000_000
 _BRACKETS = 8
 _OLDEST_NS = 20_000_000_000
 _FUTURE_NS = 1_000_000
+_PULL = 0.1  # part of the way to the arrival by which a predicted stamp is moved
 _UNEVEN = 0.2  # periods, by which stamps may be off their places
 
 
@@ -145,14 +146,14 @@ class StampMender:
     Replaces unusable stamps by a prediction, so that time always rises and never leaps.
 
     A stamp is unusable when it is zero, not later than the one before, later than the frame's
-    arrival, or older than any buffer ring can hold.
+    arrival, or older than any buffer ring can hold; or when there is none, but others had one.
     """
 
     def __init__(self, waiting: Callable[[], bool] = lambda: False) -> None:
         """Begin; waiting tells whether another frame is ready already."""
         self.bad = 0
-        self.read_out_ns = math.inf  # the least time from stamp to arrival; inf unknown
         self._waiting = waiting
+        self._latency = RunningMedian(31)
         self._last_ns: int | None = None
         self._last_sequence: int | None = None
 
@@ -163,15 +164,24 @@ class StampMender:
     def forget(self) -> None:
         """Begin from nothing: the timeline itself is a new one."""
         self._last_ns = self._last_sequence = None
-        self.read_out_ns = math.inf
+        self._latency.clear()
+
+    @property
+    def read_out_ns(self) -> float:
+        """
+        Return how long a frame takes from its stamp to its arrival [ns]; NaN unknown.
+
+        It is about the least of late: a busy host adds to it, and nothing takes away.
+        """
+        return self._latency.quantile(0.1)
 
     def mend(self, sample: Sample, period_ns: float) -> None:
         """Check a sample's stamp and replace it where it is bad; period_ns may be NaN."""
         if sample.stamp_source is not StampSource.RECORDED:
-            if sample.stamp_source is StampSource.ARRIVAL:
+            if sample.stamp_source is StampSource.ARRIVAL and not self._latency:
                 sample.stamp_ns = max(sample.receive_ns, (self._last_ns or 0) + 1)
             elif self._plausible(sample):
-                self.read_out_ns = min(self.read_out_ns, sample.receive_ns - sample.stamp_ns)
+                self._latency.add(sample.receive_ns - sample.stamp_ns)
             else:
                 self.bad += 1
                 sample.stamp_ns = self._predict(sample, period_ns)
@@ -185,8 +195,8 @@ class StampMender:
         return sample.stamp_ns > 0 and rises and -_FUTURE_NS <= age_ns <= _OLDEST_NS
 
     def _predict(self, sample: Sample, period_ns: float) -> int:
-        latest = sample.receive_ns - (
-            0 if math.isinf(self.read_out_ns) else int(self.read_out_ns))
+        read_out_ns = self.read_out_ns
+        latest = sample.receive_ns - (0 if math.isnan(read_out_ns) else int(read_out_ns))
         if self._last_ns is None:
             return latest
         predicted = latest
@@ -195,9 +205,14 @@ class StampMender:
             if steps > 0 and not math.isnan(period_ns):
                 earliest = self._last_ns + round(steps * period_ns)
                 # Between lie the frames that the box never finished, in whole periods, and how
-                # late we are: less than a period, or unknown with another frame waiting.
+                # late we are: taken for less than 0.8 of a period, which cannot be told from
+                # another frame, and unknown with another one waiting.
                 passed = (latest - earliest) / period_ns + _UNEVEN
-                between = 0 if self._waiting() else math.floor(passed)
+                waiting = self._waiting()
+                between = 0 if waiting else math.floor(passed)
                 if between >= 0:
                     predicted = earliest + round(between * period_ns)
+                    # A period that is measured a little short must not add up.
+                    if not waiting and 0 < latest - predicted < period_ns / 2:
+                        predicted += round(_PULL * (latest - predicted))
         return max(predicted, self._last_ns + 1)

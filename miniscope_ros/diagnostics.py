@@ -117,6 +117,7 @@ class Diagnostics:
             'lost by sequence': status.losses.sequence, 'lost by counter': status.losses.counter,
             'lost by time': status.losses.time, 'lost damaged': status.losses.damaged,
             'damaged since start': status.damaged, 'display skipped': skipped,
+            'buffers waiting, at most': status.backlog if status.backlog >= 0 else 'unknown',
             'duration [s]': status.duration_s}
         if share >= LOSS_ERROR:
             return ERROR, f'{share:.1%} of the frames are being lost', values

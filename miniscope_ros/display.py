@@ -178,10 +178,10 @@ class Display:
         self._in_force: DisplaySettings | None = None
         self._use(self.settings)
 
-    @property
-    def encoding(self) -> Literal['mono8', 'bgr8']:
-        """Return the encoding of the next picture."""
-        return 'bgr8' if self._color else self.settings.encoding
+    def begin(self) -> None:
+        """Begin an acquisition: neither background nor losses of the last one matter."""
+        self._lost_unseen = self._lost_shown = 0
+        self._reseed = True
 
     def reset_background(self) -> None:
         """Start the background and the baseline anew with the next frame."""

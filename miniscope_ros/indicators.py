@@ -38,7 +38,7 @@ class FrameState:
     frame_rate: float  # measured [frames/s]; NaN unknown
     lost_total: int  # frames lost in this acquisition
     lost_before: int  # frames lost between the frame before and this one
-    led_text: str  # the LED's value and unit, '20 %'; empty where there is no LED
+    led_text: str  # the LED's value, of several all; empty where there is no LED
     light_on: bool  # False draws the mark of an inactive light
     stamp_s: float  # the stream's own monotonic time [s]
 

@@ -43,7 +43,7 @@ class Ledger:
     def __init__(self, source: Source, clock: RosTime) -> None:
         self.clock = clock
         self.mender = StampMender(source.waiting)
-        self.loss = LossAccount(Period())
+        self.loss = LossAccount(Period(constant=source.steady))
         self._source = source
         self.begin()
 
@@ -108,9 +108,9 @@ class Ledger:
         loss = self.loss.frame(sample.stamp_ns, sample.sequence, sample.device_count)
         if self._stamp0_ns is None:
             self._stamp0_ns = sample.stamp_ns
+        self.published += 1  # first: the rate is asked for in another thread
         self.time_ms = (sample.stamp_ns - self._stamp0_ns) / 1e6
         self._edges += loss.edges if toggles else 0
-        self.published += 1
         frame = Frame(
             sample=sample, stamp_ns=self.ros_time_ns(sample),
             receive_ns=self.clock.at(sample.receive_ns),

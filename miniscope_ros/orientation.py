@@ -173,9 +173,8 @@ class OrientationJudge:
     def health(self, time_ns: int) -> Health:
         """Return how the sensor does at a time [ns] of the clock that judge was given."""
         state, message = self._diagnose(time_ns)
-        unchanged_s = math.nan
-        if self._last_change_ns is not None:
-            unchanged_s = (time_ns - self._last_change_ns) / 1e9
+        changed_ns = self._last_change_ns  # read once: the capture thread goes on
+        unchanged_s = math.nan if changed_ns is None else (time_ns - changed_ns) / 1e9
         return Health(state, message, self._valid_share, unchanged_s)
 
     def _count(self, valid: bool) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 import math
+from threading import Lock
 import time
 from typing import Any, Protocol
 
@@ -50,7 +51,7 @@ LOG = QoSProfile(
 ENCODINGS = ('mono8', 'bgr8')
 SIGNALS = ('qw', 'qx', 'qy', 'qz')
 STATISTICS_PERIOD_NS = 1_000_000_000
-LOOK_PERIOD_NS = 100_000_000
+EARLY = 0.02  # part of the display's period that a picture may come too early
 ACKNOWLEDGE = 1.0
 
 
@@ -113,14 +114,12 @@ class Publishers:
         self._info: SourceInfo | None = None
         self._sensor_rate = math.nan
         self._display: Display | None = None
-        self._display_encoding = ''
         self._resets: list[int] = []
         self._statistics_ns = 0
         self._lost_total = 0
-        self._next_display_ns = 0
+        self._next_display_ns = 0.0
         self._streams: list[Publisher] = []
-        self._heard: set[Publisher] = set()  # those of them that have subscribers
-        self._next_look_ns = 0
+        self._telling = Lock()  # metadata are sent by the capture thread, too
         self._told: dict[Publisher, str] = {}
         self._controls = self._latched(Controls, '~/controls')
         self._changes = node.create_publisher(ControlChange, '~/control_changes', LOG)
@@ -168,8 +167,6 @@ class Publishers:
         if self.camera_info.width == 0:
             self.camera_info.width, self.camera_info.height = info.width, info.height
         self._apply()
-        self._display_encoding = self._display.encoding
-        self._send_metadata()
 
     def close(self) -> None:
         """Remove the topics of the source; inverse of open."""
@@ -183,12 +180,13 @@ class Publishers:
         self._values = dict(values)
         if self._display is not None:
             self._apply()
-            self._send_metadata()
 
     def _apply(self) -> None:
+        assert self._display is not None
         values = self._values
-        if self._display is not None:
-            self._display.settings = display_settings(values)
+        # Before the first picture of another encoding.
+        self._send_metadata()
+        self._display.settings = display_settings(values)
         self._skip_repeated = values['orientation.skip_repeated']
         self._header.frame_id = values['frame_id']
         self._pack_image = {
@@ -202,6 +200,7 @@ class Publishers:
         self._imu_constants = (*covariance, *unknown, *unknown)
         self._display_period_ns = (
             1e9 / values['display.max_rate'] if values['display.max_rate'] else 0.0)
+        self._next_display_ns = 0
 
     def reset_background(self) -> None:
         """Begin the display's background anew; in any thread."""
@@ -215,16 +214,20 @@ class Publishers:
         info = self._info
         if info is None or self._display is None:
             return
-        rate = float(self._values.get('frame_rate', info.frame_rate))
-        limit = self._values['display.max_rate'] or math.inf
-        self._send_image_metadata(self._raw_metadata, rate, info.encoding)
-        self._send_image_metadata(
-            self._display_metadata, min(rate, limit), self._display_encoding)
-        if self._imu_metadata is not None and self._row_metadata is not None:
-            self._send_changed(self._imu_metadata, SignalMetadata(
-                time_unit='milliseconds', data_unit='au', signal_names=list(SIGNALS)))
-            self._send_changed(self._row_metadata, TableMetadata(
-                table_header=list(self._values['table_header'])))
+        with self._telling:
+            values = self._values
+            rate = float(values.get('frame_rate', info.frame_rate))
+            limit = values['display.max_rate'] or math.inf
+            color = info.encoding == 'bgr8'
+            self._send_image_metadata(self._raw_metadata, rate, info.encoding)
+            self._send_image_metadata(
+                self._display_metadata, min(rate, limit),
+                info.encoding if color else display_settings(values).encoding)
+            if self._imu_metadata is not None and self._row_metadata is not None:
+                self._send_changed(self._imu_metadata, SignalMetadata(
+                    time_unit='milliseconds', data_unit='au', signal_names=list(SIGNALS)))
+                self._send_changed(self._row_metadata, TableMetadata(
+                    table_header=list(values['table_header'])))
 
     def _send_image_metadata(self, publisher: Publisher, rate: float, encoding: str) -> None:
         assert self._info is not None
@@ -254,10 +257,10 @@ class Publishers:
         """Publish the measured frame rate; see Listener."""
         self._sensor_rate = rate
         if math.isnan(rate):
-            self.display_skipped = self._lost_total = 0
-            self._next_display_ns = self._next_look_ns = 0
+            self.display_skipped = self._lost_total = self._next_display_ns = 0
             self._resets.clear()
-            self.reset_background()
+            if self._display is not None:
+                self._display.begin()
         self._send_metadata()
 
     def on_inputs(self, levels: int, stamp_ns: int) -> None:
@@ -293,7 +296,6 @@ class Publishers:
         image = frame.sample.image
         stamp = self._header.stamp
         stamp.sec, stamp.nanosec = divmod(frame.stamp_ns, 1_000_000_000)
-        self._look_for_subscribers(frame.sample.receive_ns)
         self._publish_raw(image)
         self._publish_info(frame)
         quaternion = self._publish_orientation(frame)
@@ -303,15 +305,8 @@ class Publishers:
         self._lost_total += frame.loss.lost
         self._publish_display(frame, quaternion)
 
-    def _look_for_subscribers(self, now_ns: int) -> None:
-        """Find out who listens; seldom, since asking the middleware takes a while."""
-        if now_ns >= self._next_look_ns:
-            self._next_look_ns = now_ns + LOOK_PERIOD_NS
-            self._heard = {
-                stream for stream in self._streams if stream.get_subscription_count()}
-
     def _publish_raw(self, image: NDArray[np.uint8]) -> None:
-        if self._raw in self._heard:
+        if self._raw.get_subscription_count():
             self._publish_image(self._raw, image)
 
     def _publish_image(self, publisher: Publisher, image: NDArray[np.uint8]) -> None:
@@ -319,9 +314,9 @@ class Publishers:
         publisher.publish(self._pack_image[_encoding(image)](stamp.sec, stamp.nanosec, image))
 
     def _publish_info(self, frame: Frame) -> None:
-        if self._camera_info in self._heard:
+        if self._camera_info.get_subscription_count():
             self._camera_info.publish(self.camera_info)
-        if self._frame_info not in self._heard:
+        if not self._frame_info.get_subscription_count():
             return
         sample, loss, stamp = frame.sample, frame.loss, self._header.stamp
         verdict = frame.verdict
@@ -349,10 +344,10 @@ class Publishers:
             return quaternion
         turn = normalized(quaternion)
         stamp = self._header.stamp
-        if self._imu in self._heard:
+        if self._imu.get_subscription_count():
             self._imu.publish(self._pack_imu(
                 stamp.sec, stamp.nanosec, *turn[1:], turn[0], *self._imu_constants))
-        if self._rows in self._heard:
+        if self._rows.get_subscription_count():
             self._rows.publish(self._pack_row(
                 stamp.sec, stamp.nanosec, frame.frame_index, frame.time_ms, *quaternion))
         if self.transforms is not None:
@@ -367,26 +362,23 @@ class Publishers:
         while self._resets and self._resets[0] <= frame.capture_index:
             del self._resets[0]
             display.reset_background()
-        plain = self._shown in self._heard
-        compressed = self._compressed in self._heard
+        plain = self._shown.get_subscription_count() > 0
+        compressed = self._compressed.get_subscription_count() > 0
         if not plain and not compressed:
             return
         state = self._state(frame, quaternion)
+        stamp_ns, period_ns = frame.sample.stamp_ns, self._display_period_ns
+        if stamp_ns < self._next_display_ns - EARLY * period_ns:
+            display.learn(frame.sample.image, state)
+            return
         # image_raw comes first: what shows it to the eye must never cost a frame.
         if frame.waiting():
             self.display_skipped += 1
             display.learn(frame.sample.image, state)
             return
-        if frame.sample.stamp_ns < self._next_display_ns:
-            display.learn(frame.sample.image, state)
-            return
-        self._next_display_ns = frame.sample.stamp_ns + int(self._display_period_ns * 0.98)
+        # The rate is held on average: frames come when they come.
+        self._next_display_ns = max(self._next_display_ns + period_ns, stamp_ns)
         picture = display.render(frame.sample.image, state)
-        # Settings may have changed meanwhile; the picture itself tells what it is.
-        encoding = _encoding(picture)
-        if encoding != self._display_encoding:
-            self._display_encoding = encoding
-            self._send_metadata()
         if plain:
             self._publish_image(self._shown, picture)
         if compressed:

@@ -67,6 +67,7 @@ class Status:
     info: SourceInfo | None
     received: int  # good frames since configuration, published or not
     damaged: int  # damaged frames since configuration
+    backlog: int  # frames that waited behind another one, at most; -1 where stamps do not tell
     published: int  # of the running or last acquisition, as the next two
     losses: LossTotals
     duration_s: float

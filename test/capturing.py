@@ -28,7 +28,7 @@ from virtual_daq import Status as Fate
 PATIENCE = 40.0  # [s], far more than anything here takes
 FAST = 200.0  # frames/s, whatever the scope is set to
 DAMAGE = Fault.ERROR_FLAG | Fault.SHORT | Fault.EMPTY
-BAD_STAMP = Fault.STAMP_ZERO | Fault.STAMP_BACK | Fault.STAMP_FAR
+BAD_STAMP = Fault.STAMP_ZERO | Fault.STAMP_BACK | Fault.STAMP_FAR | Fault.STAMP_NONE
 SENDING = 50_000_000  # [ns], what sending a value takes at most, with the rests it needs
 CONTROLS = ('led', 'led2', 'focus', 'gain', 'frame_rate')  # of a frame's record
 V4 = load_catalogue()['Miniscope_V4_BNO']

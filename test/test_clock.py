@@ -4,6 +4,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 from miniscope_ros.clock import RosTime, RunningMedian, StampMender
+from miniscope_ros.loss import LossAccount, Period
 from miniscope_ros.sources.sample import Sample, StampSource
 import numpy as np
 import pytest
@@ -132,3 +133,26 @@ def test_a_transport_without_stamps_gets_the_arrival() -> None:
     assert first.stamp_ns == PERIOD < second.stamp_ns
     assert second.stamp_source is StampSource.ARRIVAL
     assert mender.bad == 0
+
+
+def test_predictions_that_follow_each_other_do_not_drift() -> None:
+    rng = np.random.default_rng(5)
+    period = 1e9 / 29.87
+    account = LossAccount(Period())
+    mender = StampMender()
+    for n in range(1, 3300):
+        true = round(n * period + rng.normal(0, 1 * MS))
+        late = round(abs(rng.normal(0, 1 * MS)))
+        frame = sample(true if n < 40 else 0, true + 22 * MS + late, n)
+        mender.mend(frame, account.period.ns)
+        assert account.frame(frame.stamp_ns, n, None).lost == 0
+        assert abs(frame.stamp_ns - true) < period / 2
+    assert mender.bad == 3300 - 40
+
+
+def test_one_odd_latency_is_forgotten() -> None:
+    mender = StampMender()
+    for n in range(1, 200):
+        age = 0 if n == 10 else 22 * MS  # all of one frame's data handled at once
+        mender.mend(sample(n * PERIOD + 22 * MS - age, n * PERIOD + 22 * MS, n), PERIOD)
+    assert mender.read_out_ns == 22 * MS

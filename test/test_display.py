@@ -252,7 +252,7 @@ def test_the_image_is_only_read(
             assert picture.dtype == np.uint8
             assert picture.flags.c_contiguous
             assert picture.shape == (
-                (80, 96) if display.encoding == 'mono8' else (80, 96, 3))
+                (80, 96, 3) if color or display.settings.encoding == 'bgr8' else (80, 96))
 
 
 def test_encoding() -> None:
@@ -260,8 +260,6 @@ def test_encoding() -> None:
     assert DisplaySettings(highlight_saturation=True).encoding == 'bgr8'
     for color_map in COLOR_MAPS[1:]:
         assert DisplaySettings(color_map=color_map).encoding == 'bgr8'
-    assert Display(64, 48, color=True).encoding == 'bgr8'
-    assert Display(64, 48).encoding == 'mono8'
 
 
 def test_every_setting_acts_on_the_next_frame_and_leaves_the_background_alone(

@@ -5,10 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations, product
 import random
+from threading import Event
 
 from hypothesis import given
 from hypothesis import strategies as st
+from miniscope_ros.clock import RosTime
+from miniscope_ros.ledger import Ledger
 from miniscope_ros.loss import Evidence, FrameLoss, LossAccount, Period
+from miniscope_ros.sources.camera import CameraSource
 from miniscope_ros.sources.sample import NEW_RATE_FRAMES
 import pytest
 
@@ -275,8 +279,12 @@ def test_an_outage_counts_by_time_alone() -> None:
     assert account.totals.time == 99 and account.counter.count == -1
 
 
+def camera_account() -> LossAccount:
+    return Ledger(CameraSource(Event(), '0'), RosTime()).loss
+
+
 def test_an_unsteady_camera_loses_nothing_by_time() -> None:
-    account = LossAccount(Period(constant=False), steady=False)
+    account = camera_account()
     light = random.Random(4)
     stamp = 10**12
     for n in range(500):
@@ -286,7 +294,7 @@ def test_an_unsteady_camera_loses_nothing_by_time() -> None:
 
 
 def test_a_camera_that_slows_down_in_the_dark_loses_next_to_nothing() -> None:
-    account = LossAccount(Period(constant=False), steady=False)
+    account = camera_account()
     stamp = 10**12
     for n in range(1000):
         stamp += PERIOD * (1 + (n >= 500))
@@ -295,7 +303,7 @@ def test_a_camera_that_slows_down_in_the_dark_loses_next_to_nothing() -> None:
 
 
 def test_a_steady_camera_does() -> None:
-    account = LossAccount(Period(constant=False), steady=False)
+    account = camera_account()
     for n in range(200):
         account.frame(10**12 + n * PERIOD, None, None)
     assert account.frame(10**12 + 202 * PERIOD, None, None).lost == 2

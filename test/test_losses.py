@@ -88,8 +88,7 @@ def test_a_reading_after_the_end_of_the_next_frame_is_given_to_no_frame(tmp_path
     with capture(tmp_path, rate=20.0, kernel='fixed_firmware', open_ephys=False) as scope:
         scope.start()
         scope.ear.wait_frames(5)  # the counter is trusted by then
-        lost = scope.box.frame + 4
-        scope.box.plan({lost: Fault.LOST})
+        lost = scope.box.frame + 20
 
         def dawdle(frame: Frame) -> None:
             # With the frame before the lost one in the ring, and nothing after it.
@@ -97,7 +96,8 @@ def test_a_reading_after_the_end_of_the_next_frame_is_given_to_no_frame(tmp_path
                 scope.box.wait(lambda: scope.box.frame > lost)
 
         scope.ear.at_frame = dawdle
-        scope.box.wait_frames(12)
+        scope.box.plan({lost: Fault.LOST})
+        scope.box.wait_frames(28)
         scope.acquisition.deactivate()
         frames = {one.number: one.frame for one in scope.ear.frames}
         assert frames[lost - 1].verdict is Verdict.NONE

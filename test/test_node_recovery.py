@@ -11,10 +11,14 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
+from capturing import capture
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from listening import Heard, Listener, stamp_ns
 from miniscope_msgs.msg import FrameInfo
+from miniscope_ros.diagnostics import Diagnostics
+from miniscope_ros.ledger import Frame
 from node_process import NodeProcess, scope_node
 import pytest
 from sensor_msgs.msg import Image
@@ -163,6 +167,7 @@ def test_diagnostics_tell_what_interface_md_lists(box: Box) -> None:
         assert values['device']['firmware'] == 'UCLA interface 2'
         assert float(values['acquisition']['rate set [frames/s]']) == 30.0
         assert float(values['acquisition']['rate in [frames/s]']) == pytest.approx(30.0, rel=0.5)
+        assert int(values['acquisition']['buffers waiting, at most']) >= 0
         assert values['light'] == {'active': 'True', 'may be lit': 'True', 'led': '10'}
         assert 0.0 <= float(values['orientation']['last change [s]']) < 60.0
         assert values['picture']['minimum'] == '0' and values['picture']['maximum'] == '255'
@@ -177,6 +182,31 @@ def test_diagnostics_tell_what_interface_md_lists(box: Box) -> None:
         wait_for_part(ear, said, 'acquisition', DiagnosticStatus.OK, ' of ')
         box.freeze()
         wait_for_part(ear, said, 'device', DiagnosticStatus.ERROR, 'frozen or unplugged')
+
+
+def test_diagnostics_tell_how_many_buffers_waited(tmp_path: Path) -> None:
+    diagnostics = Diagnostics('miniscope')
+    held_up: list[int] = []
+
+    def waited() -> int:
+        """Return what the next message says."""
+        told = diagnostics.statuses(scope.status, 'active', '', None, 0, time.monotonic())
+        return next(int(pair.value) for status in told for pair in status.values
+                    if pair.key == 'buffers waiting, at most')
+
+    def hold_up(frame: Frame) -> None:
+        if not held_up:
+            held_up.append(scope.box.frame)
+            scope.box.wait_frames(6)  # of which we take the first next, and five wait
+            waited()  # what was before
+
+    with capture(tmp_path, rate=20.0) as scope:
+        scope.start()
+        scope.ear.wait_frames(5)
+        scope.ear.at_frame = hold_up
+        scope.ear.wait_frames(4)
+        assert 5 <= waited() <= scope.box.frame - held_up[0]
+        scope.box.wait(lambda: waited() <= 1)
 
 
 def subscriber(pause: float) -> subprocess.Popen[str]:

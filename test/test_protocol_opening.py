@@ -10,7 +10,7 @@ from typing import Any
 
 from box_scope import BoxScope, FAST, packets
 from miniscope_ros.errors import ConfigurationError, DeviceError, DeviceLost, Interrupted
-from miniscope_ros.sources.sample import Reason, SourceInfo
+from miniscope_ros.sources.sample import Reason, SourceInfo, StampSource
 import numpy as np
 import pytest
 from virtual_daq import Box, BoxConfig, Fault, VirtualDaq
@@ -158,6 +158,9 @@ CASES = {
     'bad stamps': Case(
         {'light': 1.0, 'rate': 30.0}, lambda box: box.always(Fault.STAMP_ZERO),
         values={'led': 50.0}, after=light_up),
+    'no stamps': Case(
+        before=lambda box: box.always(Fault.STAMP_NONE),
+        after=lambda one: {one.read().stamp_source for _ in range(5)}),
     'Open Ephys': Case(
         {'open_ephys': True, 'light': 1.0, 'rate': 30.0, 'image': BANK, 'kernel': 'new_kernel'},
         values={'led': 20.0}, after=use_open_ephys),
@@ -336,6 +339,11 @@ def test_a_scope_that_sends_damaged_frames_only_is_not_used(opened: Opened) -> N
 @about('bad stamps')
 def test_bad_stamps_do_not_mix_light(opened: Opened) -> None:
     assert opened.result == (128, 128)
+
+
+@about('no stamps')
+def test_a_driver_without_stamps_is_no_driver_with_bad_ones(opened: Opened) -> None:
+    assert opened.result == {StampSource.ARRIVAL}
 
 
 @about('Open Ephys')

@@ -10,7 +10,7 @@ from box_scope import BoxScope, frame_number, open_all, packets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from miniscope_ros.errors import DeviceError, DeviceLost
-from miniscope_ros.sources.sample import Reason
+from miniscope_ros.sources.sample import ControlEvent, Reason
 import numpy as np
 import pytest
 from virtual_daq import BoxConfig, pacing_violations, VirtualDaq
@@ -18,7 +18,7 @@ from virtual_daq import BoxConfig, pacing_violations, VirtualDaq
 RATE = 60.0
 DARK = packets('20 01 FF, 58 00 72 FF')
 LED_50 = packets('20 01 80, 58 00 72 80')
-RESERVE = 20  # scopes opened side by side, one for each test
+RESERVE = 21  # scopes opened side by side, one for each test
 
 
 @pytest.fixture(scope='module')
@@ -317,6 +317,21 @@ def test_a_freeze_is_noticed(one: BoxScope) -> None:
     with pytest.raises(DeviceLost, match='frozen or unplugged'):
         one.pass_frames(1000)
     assert time.monotonic() - start > 0.9, 'too early: some frames may be late'
+
+
+def test_closing_never_raises(one: BoxScope, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(event: ControlEvent) -> None:
+        raise OSError('what nobody has foreseen')
+
+    lit(one)
+    one.source.on_control = fail
+    one.source.close()
+    assert 'what nobody has foreseen' in caplog.text
+    assert not one.box.busy
+    assert one.source.may_be_lit
+    one.source.on_control = one.events.append
+    one.source.make_dark()
+    assert not one.source.may_be_lit
 
 
 # ---- readings

@@ -7,6 +7,7 @@ import errno
 import gc
 import logging
 from pathlib import Path
+from statistics import median
 import threading
 from threading import Event, Thread
 import time
@@ -24,6 +25,7 @@ from virtual_daq import BoxConfig, Fault, VirtualDaq
 from virtual_daq import Status as Fate
 
 HOUR = 3600 * 10**9
+PAUSES = 2 * 0.4 + 1.0  # [s], of the protocol, while a scope is set up
 
 
 def in_force(scope: Capture) -> dict[str, int]:
@@ -122,11 +124,13 @@ def test_replugging_again_and_again(
         scope.acquisition.deactivate()
         check_account(scope.ear.frames, scope.box)
         assert scope.status.reconnects == cycles
+    # How long it takes is what is required here; one cycle may fall into a busy moment.
+    assert median(seconds) < 2.0 + PAUSES
     assert early is not None
     assert late[:2] == early[:2]
     assert late[2] - early[2] < 5_000
-    print(f'{cycles} times back after {min(seconds):.2f} to {max(seconds):.2f} s; '
-          f'handles, threads, kB: {early} -> {late}')
+    print(f'{cycles} times back after {min(seconds):.2f} to {max(seconds):.2f} s, in the median '
+          f'{median(seconds):.2f} s; handles, threads, kB: {early} -> {late}')
 
 
 def test_what_happened_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -314,7 +318,7 @@ def test_every_fault_of_a_frame_one_by_one(tmp_path: Path) -> None:
         told = {one.number: one for one in scope.ear.frames}
         check_account(scope.ear.frames, scope.box)
         assert scope.status.losses.damaged == 4 * 3 == scope.status.damaged
-        assert scope.status.bad_stamps == 4 * 3
+        assert scope.status.bad_stamps == 4 * 4
         truth = {int(record['frame']): record for record in scope.box.frames}
         predicted = [one for one in scope.ear.frames if one.stamp_source is StampSource.PREDICTED]
         for one in predicted:

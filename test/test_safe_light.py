@@ -110,7 +110,7 @@ def test_the_sync_outputs_edges_are_the_frames_with_both_kinds_of_loss(one: Capt
 
 
 def test_what_was_sent_is_known_although_no_frame_shows_it(one: Capture) -> None:
-    one.box.always(Fault.LOST)
+    one.box.always(Fault.ERROR_FLAG)
     one.source.set_value('led', 80.0)
     one.box.wait(lambda: one.status.lights == {'led': 80.0})
     assert one.ear.changes[-1].event.value == 50.0

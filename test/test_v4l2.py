@@ -158,6 +158,14 @@ def test_missing_stamp_is_zero(rig: VirtualDaq) -> None:
         assert take(transport).stamp_ns == 0
 
 
+def test_a_driver_without_the_monotonic_clock_has_no_stamps(rig: VirtualDaq) -> None:
+    rig.box.plan({1: Fault.STAMP_NONE})
+    with opened(rig) as transport:
+        transport.start(8)
+        assert take(transport).stamp_ns > 0
+        assert take(transport).stamp_ns is None
+
+
 def test_backlog_comes_oldest_first_and_waiting_tells_of_it(rig: VirtualDaq) -> None:
     with opened(rig) as transport:
         assert not transport.waiting()

@@ -162,6 +162,8 @@ class MiniscopeSource:
                 self._darken(Reason.STOP)
         except MiniscopeError as error:
             _log.debug('not made dark while closing: %s', error)
+        except Exception as error:  # whoever closes opens again to make it dark
+            _log.error('not made dark while closing: %s', error, exc_info=error)
         finally:
             self._transport = self._firmware = None
             self._lit = False
@@ -205,15 +207,13 @@ class MiniscopeSource:
                     f'{self._port or "the DAQ box"} sends no frames: no link to the scope; check '
                     'the coaxial cable between DAQ box and scope, and the scope itself')
             linked = self.may_be_lit = True  # a program that died may have left it lit
-            self._pause(_SERDES_PAUSE)
-            self._await_ends(2, sent_ns)
+            self._await_ends(2, sent_ns, _SERDES_PAUSE)
         self._send(self.device_type.init)
         self._darken(reason)
 
     def _settle(self, reason: Reason) -> None:
         """Send the controls, and once more a second later: scopes forget settings."""
-        self._await_ends(_ENDS, self._send_controls(reason))
-        self._pause(_SETTLE)
+        self._await_ends(_ENDS, self._send_controls(reason), _SETTLE)
         self._await_ends(_ENDS, self._send_controls(reason, rate=False))
 
     # Acquisition
@@ -320,12 +320,16 @@ class MiniscopeSource:
         self.on_control(ControlEvent(
             control.name, value, control.raw(value)[0], reason, sent_ns))
 
-    def _send(self, packets: Iterable[bytes]) -> int:
-        """Queue packets in the box, never more than it can hold; return when that was done."""
+    def _send(self, packets: Iterable[bytes], *, at_once: bool = False) -> int:
+        """
+        Queue packets in the box, never more than it can hold; return when that was done.
+
+        at_once does not wait for room: half of the queue is kept free for going dark.
+        """
         firmware = self._firmware_or_lost()
         for packet in packets:
             with self._heedless():
-                while len(self._sent) >= _QUEUE:
+                while len(self._sent) >= _QUEUE and not at_once:
                     self._throw_away()
             firmware.send(packet)
             self._sent.append(time.monotonic_ns())
@@ -345,10 +349,10 @@ class MiniscopeSource:
         with self._heedless():
             for repeat in range(_DARK_REPEATS):
                 if self._frames_flow():
-                    with suppress(Interrupted):
+                    with suppress(Interrupted, DeviceLost):
                         self._catch_up()
                 for light in self.device_type.lights:
-                    sent_ns = self._send(light.packets(light.darkest))
+                    sent_ns = self._send(light.packets(light.darkest), at_once=True)
                     if repeat == 0:
                         self.on_control(ControlEvent(
                             light.name, light.darkest, light.raw(light.darkest)[0], reason,
@@ -392,16 +396,17 @@ class MiniscopeSource:
                 return True
         return False
 
-    def _await_ends(self, ends: int, since_ns: int) -> None:
+    def _await_ends(self, ends: int, since_ns: int, pause: float = 0.0) -> None:
         """
-        Throw frames away until so many have ended since a time [ns].
+        Throw frames away until so many have ended since a time [ns], and for a pause [s] at least.
 
         A frame that waits in the ring, or was being read out at that time, may have ended before
         and proves nothing: those count whose read-out began later. A damaged one proves nothing
         either.
         """
         last_whole = time.monotonic()
-        while ends > 0:
+        until = last_whole + pause * self._pauses
+        while ends > 0 or time.monotonic() < until:
             sample = self._throw_away()
             if sample is not None and not sample.damaged:
                 last_whole = time.monotonic()
@@ -410,12 +415,6 @@ class MiniscopeSource:
                 raise DeviceLost(
                     f'no whole frame for {time.monotonic() - last_whole:.1f} s, only damaged '
                     'ones: check device_type and the cables')
-
-    def _pause(self, seconds: float) -> None:
-        """Throw frames away for that long, if pauses are kept."""
-        until = time.monotonic() + seconds * self._pauses
-        while time.monotonic() < until:
-            self._throw_away()
 
     def _catch_up(self) -> None:
         """Throw frames away until one has only just arrived: most of a period is left then."""
@@ -465,7 +464,7 @@ class MiniscopeSource:
             return None
         receive_ns = time.monotonic_ns()
         self._last_frame = receive_ns * 1e-9
-        self._note_began(buffer.stamp_ns, receive_ns)
+        self._note_began(buffer.stamp_ns or 0, receive_ns)
         self._rate_frames += not buffer.damaged and self._began_ns >= self._rate_ns
         try:
             return self._sample(buffer, firmware, receive_ns)
@@ -482,7 +481,9 @@ class MiniscopeSource:
 
     def _sample(self, buffer: Buffer, firmware: Firmware, receive_ns: int) -> Sample:
         sample = Sample(
-            image=self._grey, stamp_ns=buffer.stamp_ns, stamp_source=StampSource.BUFFER,
+            image=self._grey, stamp_ns=buffer.stamp_ns or 0,
+            stamp_source=(
+                StampSource.ARRIVAL if buffer.stamp_ns is None else StampSource.BUFFER),
             receive_ns=receive_ns, sequence=buffer.sequence, damaged=buffer.damaged)
         if buffer.damaged:
             return sample

@@ -126,7 +126,7 @@ class Source(Protocol):
         ...
 
     def deactivate(self) -> None:
-        """Switch the sync output off, make it dark, return when that was executed."""
+        """Make it dark and return when that was executed; frames still come."""
         ...
 
     def close(self) -> None:

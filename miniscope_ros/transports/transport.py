@@ -18,7 +18,7 @@ class Buffer:
 
     data: NDArray[np.uint8]  # the received bytes, 1-D; valid until the buffer is given back
     sequence: int  # counts frames at the transport, lost ones included
-    stamp_ns: int  # CLOCK_MONOTONIC at the frame's first data; 0 where there is none
+    stamp_ns: int | None  # CLOCK_MONOTONIC at the frame's first data; None: there are no stamps
     damaged: bool  # error flag set, or the wrong number of bytes
     index: int = 0  # the transport's own name for the buffer
 

@@ -29,7 +29,7 @@ class V4l2Transport:
     One DAQ box at a /dev/video* node: raw YUYV frames in, control words out.
 
     Frames come in order, the oldest first. Their stamps are CLOCK_MONOTONIC in whole
-    microseconds, as the kernel gives them, and 0 where it gives another clock's.
+    microseconds, as the kernel gives them, and None where it gives another clock's.
     """
 
     def __init__(self, path: str, location: str = '') -> None:
@@ -92,7 +92,7 @@ class V4l2Transport:
         if buffer.bytesused != self._frame_bytes:
             damaged = True
             data = data[:buffer.bytesused]
-        stamp_ns = 0
+        stamp_ns = None
         if buffer.flags & abi.BUF_FLAG_TIMESTAMP_MASK == abi.BUF_FLAG_TIMESTAMP_MONOTONIC:
             stamp = buffer.timestamp
             stamp_ns = 1_000_000_000 * stamp.seconds + 1000 * stamp.microseconds

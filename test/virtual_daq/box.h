@@ -61,6 +61,7 @@ enum frame_fault {  // in state.plan (by frame number), state.once and state.sti
     FAULT_QUAT_FROZEN = 1 << 11, // the last reading again
     FAULT_FREEZE = 1 << 12,      // from this frame on no frames, until a reset or a replug
     FAULT_UNPLUG = 1 << 13,      // gone at the end of this frame
+    FAULT_STAMP_NONE = 1 << 14,  // the driver tells no clock: not V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC
 };
 
 enum protocol_fault {  // in the fault log

@@ -52,6 +52,7 @@ class Fault(IntFlag):
     QUAT_FROZEN = 1 << 11
     FREEZE = 1 << 12  # from this frame on none, until a reset or a replug
     UNPLUG = 1 << 13
+    STAMP_NONE = 1 << 14  # the driver tells no clock
 
 
 class Status(IntEnum):

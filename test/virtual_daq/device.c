@@ -308,8 +308,7 @@ static void describe_buffer(struct handle *h, struct v4l2_buffer *v)
     v->type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
     v->memory = V4L2_MEMORY_MMAP;
     v->bytesused = b->bytes;
-    v->flags = V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC | V4L2_BUF_FLAG_TSTAMP_SRC_SOE |
-               V4L2_BUF_FLAG_MAPPED | b->flags;
+    v->flags = V4L2_BUF_FLAG_TSTAMP_SRC_SOE | V4L2_BUF_FLAG_MAPPED | b->flags;
     if (b->state == DONE)
         v->flags |= V4L2_BUF_FLAG_DONE;
     else if (b->state != IDLE)

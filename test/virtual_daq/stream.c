@@ -78,8 +78,10 @@ static void hand_over(struct handle *h, struct frame_record *r, u32 painted)
     r->bytes = r->faults & FAULT_EMPTY ? 0 : r->faults & FAULT_SHORT ? painted / 2 : painted;
     b->bytes = r->bytes;
     b->flags = r->faults & FAULT_ERROR_FLAG ? V4L2_BUF_FLAG_ERROR : 0;
+    if (!(r->faults & FAULT_STAMP_NONE))
+        b->flags |= V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
     if (h->length != 2U * s->sensor_width * s->sensor_height)
-        b->flags = V4L2_BUF_FLAG_ERROR;  // the set size is not the scope's
+        b->flags |= V4L2_BUF_FLAG_ERROR;  // the set size is not the scope's
     b->stamp_ns = r->reported_ns;
     b->sequence = r->sequence;
     b->order = h->order++;
