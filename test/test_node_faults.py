@@ -182,7 +182,7 @@ def simulated_time_is_followed(name: str, **given) -> None:
 
 def simulated_time_is_followed_by_a_recording(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        path = write_miniscope_daq(Path(folder) / 'scope', scenes(5), [0, 33, 67, 100, 133])
+        path = write_miniscope_daq(Path(folder) / 'scope', scenes(5), [0, 50, 100, 150, 200])
         simulated_time_is_followed(
             name, source='replay', **{'replay.path': str(path), 'replay.loop': True})
 
