@@ -128,7 +128,8 @@ class MiniscopeSource:
         """Open the box and set the scope up in the dark; see Source."""
         transport = self._open_stream()
         try:
-            self._wake(reason)
+            self._wake()
+            self._darken(reason, more=0)  # frames go on
             self._settle(reason)
         except BaseException:
             self.close()
@@ -148,7 +149,8 @@ class MiniscopeSource:
         with self._heedless():
             try:
                 self._open_stream()
-                self._wake(Reason.STOP, patience)
+                self._wake(patience)
+                self._darken(Reason.STOP)
             finally:
                 self.close()
 
@@ -190,9 +192,9 @@ class MiniscopeSource:
         rates = self.device_type.controls['frame_rate'].choices or {}
         return min(max(math.ceil(_RING_SECONDS * max(rates)), _RING[0]), _RING[1])
 
-    def _wake(self, reason: Reason, patience: float = _FIRST_FRAME) -> None:
+    def _wake(self, patience: float = _FIRST_FRAME) -> None:
         """
-        Bring up the link, send the init list, make the light dark.
+        Bring up the link and send the init list.
 
         patience [s] is how long the first frame is waited for, and once more after the SERDES
         packets, which the link may need to come up.
@@ -209,12 +211,11 @@ class MiniscopeSource:
             linked = self.may_be_lit = True  # a program that died may have left it lit
             self._await_ends(2, sent_ns, _SERDES_PAUSE)
         self._send(self.device_type.init)
-        self._darken(reason)
 
     def _settle(self, reason: Reason) -> None:
         """Send the controls, and once more a second later: scopes forget settings."""
         self._await_ends(_ENDS, self._send_controls(reason), _SETTLE)
-        self._await_ends(_ENDS, self._send_controls(reason, rate=False))
+        self._await_ends(1, self._send_controls(reason, rate=False))  # it was executed
 
     # Acquisition
 
@@ -335,9 +336,9 @@ class MiniscopeSource:
             self._sent.append(time.monotonic_ns())
         return time.monotonic_ns()
 
-    def _darken(self, reason: Reason) -> None:
+    def _darken(self, reason: Reason, more: int = _DARK_ENDS) -> None:
         """
-        Send LED dark at three successive frame ends and see two more: it was executed.
+        Send LED dark at three successive frame ends and see more of them: it was executed.
 
         The scope's controller may swallow a packet after a truncated one. This is what is done
         on stop, so it does not heed the stop event, but for this: a program that is to end does
@@ -362,7 +363,7 @@ class MiniscopeSource:
                     self._await_ends(1, since_ns)
                     executed += 1
             with suppress(Interrupted):
-                self._await_ends(_DARK_ENDS, since_ns)
+                self._await_ends(more, since_ns)
         if not executed:
             raise Interrupted(_OUT_OF_TIME)
         if executed < _DARK_REPEATS:
