@@ -9,14 +9,15 @@ callback), both in ns, the time by CLOCK_MONOTONIC.
 """
 from array import array
 from collections.abc import Callable
-import contextlib
+import signal
 import sys
 import time
 from typing import Any
 
 import numpy as np
 import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
 
 from . import topics
 
@@ -37,7 +38,10 @@ def note(notes: array, waiting: set[str], topic: str) -> Callable[[Any], None]:
 def main() -> None:
     """Listen until SIGINT."""
     scope, path, *names = sys.argv[1:]
-    rclpy.init()
+    going = [True]
+    # rclpy's own handlers may let a KeyboardInterrupt through later, while the notes are written.
+    signal.signal(signal.SIGINT, lambda *_: going.clear())
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node('listener')
     waiting = set(names)
     notes = {name: array('q') for name in names}
@@ -45,8 +49,10 @@ def main() -> None:
         node.create_subscription(
             topics.TYPES[name], f'{scope}/{name}', note(notes[name], waiting, name),
             topics.SUBSCRIBED)
-    with contextlib.suppress(ExternalShutdownException, KeyboardInterrupt):
-        rclpy.spin(node)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while going:
+        executor.spin_once(timeout_sec=0.1)
     np.savez(path, **{name: np.array(pairs).reshape(-1, 2) for name, pairs in notes.items()})
 
 
