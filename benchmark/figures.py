@@ -27,10 +27,8 @@ MOST_SKIPPED = 0.01
 START = 2.0  # [s]
 # The protocol's own pauses: after each sending of the SERDES packets, and before the controls are
 # sent again. It also waits for ends of frames, which are no part of the goal: 1 for the link,
-# 2 + 2 after the SERDES packets, 3 + 2 for darkness, 3 + 3 for the controls, 3 for the light, and
-# 1 is published: 20. What is being read out when packets are sent does not count: 3 more for
-# darkness, 2 for the controls, 1 for the light. Pauses end with a frame: 1 more, about 27 in all,
-# or 0.9 s at 30 frames/s.
+# 3 for darkness, 1 for the controls sent again, 3 for the light, and 1 is published. What is being
+# read out when packets are sent does not count: 5 more. About 0.5 s at 30 frames/s.
 PAUSES = 2 * 0.4 + 1.0  # [s]
 MEMORY_MB, MEMORY_GROWTH_MB = 200.0, 2.0
 LINEAR = 1.25  # cost of a scope among four, relative to one alone
