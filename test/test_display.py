@@ -442,6 +442,17 @@ def test_the_loss_mark_stays_for_half_a_second_and_losses_add_up(frame_rate: flo
     assert (shown, last) == (1, 4.0)
 
 
+def test_losses_of_one_acquisition_are_no_matter_of_the_next() -> None:
+    image = cells(300, 200, 1)[0]
+    display = Display(300, 200)
+    display.settings = LOSS_ONLY
+    display.learn(image, state_at(1.0, lost_before=2))
+    assert (display.render(image, state_at(1.1, lost_before=1)) == loss_mark(image, 3)).all()
+    display.learn(image, state_at(1.2, lost_before=4))
+    display.begin()
+    assert (display.render(image, state_at(1.3)) == image).all()
+
+
 def test_losses_before_frames_that_are_not_shown_are_marked_on_the_next_one() -> None:
     image = cells(200, 160, 1)[0]
     display = Display(200, 160)
