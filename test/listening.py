@@ -175,12 +175,31 @@ class Listener:
 
     def ask(self, name: str, kind: type, request: Any) -> Future:
         """Send a request once its server is there; the answer comes in the future."""
-        # One for all requests: a new one might not hear the answer to its first.
         client = self._clients.get(name)
         if client is None:
             client = self._clients[name] = self.node.create_client(kind, self.topic(name))
+            self._wait_until_known()
         assert client.wait_for_service(PATIENCE), f'there is no service {self.topic(name)}'
         return client.call_async(request)
+
+    def _wait_until_known(self) -> None:
+        """
+        Return when the node knows all clients made so far.
+
+        An answer to one that it does not know yet is lost, though the request was served. Clients
+        become known in the order they were made, so the newest asks until it hears an answer.
+        """
+        newest = self.node.create_client(GetState, self.topic('get_state'))
+        answered = Event()
+        deadline = time.monotonic() + PATIENCE
+        try:
+            assert newest.wait_for_service(PATIENCE), 'the node does not tell its state'
+            while not answered.is_set():
+                assert time.monotonic() < deadline, 'the node does not tell its state'
+                newest.call_async(GetState.Request()).add_done_callback(lambda _: answered.set())
+                answered.wait(1.0)
+        finally:
+            self.node.destroy_client(newest)
 
     def answer(self, future: Future) -> Any:
         """Return the answer once it has come."""
