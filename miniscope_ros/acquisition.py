@@ -226,7 +226,7 @@ class Acquisition:
         """Return a job that waits; where no frames can be read, wait for one."""
         try:
             if self._connected:
-                return self._jobs.get_nowait()
+                return None if self._jobs.empty() else self._jobs.get_nowait()
             if self._away is None:
                 return self._jobs.get()
             return self._jobs.get(timeout=max(0.0, self._next_try - time.monotonic()))

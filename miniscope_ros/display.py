@@ -35,6 +35,8 @@ LONGEST_GAP_SECONDS = 10.0
 
 LOSS_MARK_SECONDS = 0.5
 
+_BYTE = np.dtype(np.uint8)
+
 
 @dataclass(frozen=True)
 class DisplaySettings:
@@ -225,7 +227,7 @@ class Display:
         self._in_force = settings
 
     def _check(self, image: NDArray[np.uint8]) -> None:
-        if image.shape != self._shape or image.dtype != np.uint8:
+        if image.shape != self._shape or image.dtype != _BYTE:
             # OpenCV would leave the buffers as they are and return others.
             raise ValueError(f'the display was made for uint8 images of shape {self._shape}, '
                              f'not {image.dtype} {image.shape}')

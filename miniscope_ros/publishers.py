@@ -51,6 +51,7 @@ LOG = QoSProfile(
 ENCODINGS = ('mono8', 'bgr8')
 SIGNALS = ('qw', 'qx', 'qy', 'qz')
 STATISTICS_PERIOD_NS = 1_000_000_000
+ASK_PERIOD_NS = 100_000_000  # between looks at who listens
 EARLY = 0.02  # part of the display's period that a picture may come too early
 ACKNOWLEDGE = 1.0
 
@@ -119,6 +120,8 @@ class Publishers:
         self._lost_total = 0
         self._next_display_ns = 0.0
         self._streams: list[Publisher] = []
+        self._heard: set[Publisher] = set()  # of the streams those that somebody listens to
+        self._asked_ns = 0
         self._telling = Lock()  # metadata are sent by the capture thread, too
         self._told: dict[Publisher, str] = {}
         self._controls = self._latched(Controls, '~/controls')
@@ -258,6 +261,7 @@ class Publishers:
         self._sensor_rate = rate
         if math.isnan(rate):
             self.display_skipped = self._lost_total = self._next_display_ns = 0
+            self._asked_ns = 0
             self._resets.clear()
             if self._display is not None:
                 self._display.begin()
@@ -296,7 +300,11 @@ class Publishers:
         image = frame.sample.image
         stamp = self._header.stamp
         stamp.sec, stamp.nanosec = divmod(frame.stamp_ns, 1_000_000_000)
-        self._publish_raw(image)
+        if frame.sample.receive_ns - self._asked_ns >= ASK_PERIOD_NS:
+            self._asked_ns = frame.sample.receive_ns
+            self._heard = {one for one in self._streams if one.get_subscription_count()}
+        if self._raw in self._heard:
+            self._publish_image(self._raw, image)
         self._publish_info(frame)
         quaternion = self._publish_orientation(frame)
         if frame.sample.receive_ns - self._statistics_ns >= STATISTICS_PERIOD_NS:
@@ -305,18 +313,14 @@ class Publishers:
         self._lost_total += frame.loss.lost
         self._publish_display(frame, quaternion)
 
-    def _publish_raw(self, image: NDArray[np.uint8]) -> None:
-        if self._raw.get_subscription_count():
-            self._publish_image(self._raw, image)
-
     def _publish_image(self, publisher: Publisher, image: NDArray[np.uint8]) -> None:
         stamp = self._header.stamp
         publisher.publish(self._pack_image[_encoding(image)](stamp.sec, stamp.nanosec, image))
 
     def _publish_info(self, frame: Frame) -> None:
-        if self._camera_info.get_subscription_count():
+        if self._camera_info in self._heard:
             self._camera_info.publish(self.camera_info)
-        if not self._frame_info.get_subscription_count():
+        if self._frame_info not in self._heard:
             return
         sample, loss, stamp = frame.sample, frame.loss, self._header.stamp
         verdict = frame.verdict
@@ -344,10 +348,10 @@ class Publishers:
             return quaternion
         turn = normalized(quaternion)
         stamp = self._header.stamp
-        if self._imu.get_subscription_count():
+        if self._imu in self._heard:
             self._imu.publish(self._pack_imu(
                 stamp.sec, stamp.nanosec, *turn[1:], turn[0], *self._imu_constants))
-        if self._rows.get_subscription_count():
+        if self._rows in self._heard:
             self._rows.publish(self._pack_row(
                 stamp.sec, stamp.nanosec, frame.frame_index, frame.time_ms, *quaternion))
         if self.transforms is not None:
@@ -362,8 +366,7 @@ class Publishers:
         while self._resets and self._resets[0] <= frame.capture_index:
             del self._resets[0]
             display.reset_background()
-        plain = self._shown.get_subscription_count() > 0
-        compressed = self._compressed.get_subscription_count() > 0
+        plain, compressed = self._shown in self._heard, self._compressed in self._heard
         if not plain and not compressed:
             return
         state = self._state(frame, quaternion)
