@@ -1,13 +1,17 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """What each test process needs: virtual DAQ boxes and a DDS domain of its own."""
+from collections.abc import Iterator, Sequence
 import contextlib
 import itertools
 import os
+from pathlib import Path
+from typing import Any
 
+from box_client import Client, Connect, FAST, MakeRig
 from domain_coordinator import domain_id
 import pytest
-from virtual_daq import reexec_preloaded
+from virtual_daq import BoxConfig, is_preloaded, reexec_preloaded, VirtualDaq
 
 _domain = contextlib.ExitStack()
 
@@ -43,3 +47,36 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Fail a run without a test, which `colcon test` would call a success."""
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture
+def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
+    """Return a function that plugs boxes in for this process, without a list a fast one."""
+    if not is_preloaded():
+        pytest.skip('needs the virtual DAQ box preloaded (virtual_daq.reexec_preloaded)')
+    rigs: list[VirtualDaq] = []
+
+    def make(boxes: Sequence[BoxConfig] | None = None, **config: Any) -> VirtualDaq:
+        rig = VirtualDaq(
+            tmp_path, [BoxConfig(**{'rate': FAST, **config})] if boxes is None else boxes)
+        rig.__enter__()
+        rigs.append(rig)
+        return rig
+
+    yield make
+    for rig in reversed(rigs):
+        rig.__exit__()
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Return a function that opens a rig's box."""
+    clients: list[Client] = []
+
+    def make(rig: VirtualDaq, index: int = 0, flags: int = os.O_NONBLOCK) -> Client:
+        clients.append(Client(rig.boxes[index].path, flags))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()

@@ -1,39 +1,18 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """Finding boxes among virtual ones, and the command that lists them."""
-from collections.abc import Callable, Iterator
 import json
-from pathlib import Path
 import subprocess
 
+from box_client import MakeRig
 from miniscope_ros import list_devices
 from miniscope_ros.errors import DeviceError
 from miniscope_ros.transports import discovery
 from miniscope_ros.transports.discovery import Found
 import pytest
-import virtual_daq
 from virtual_daq import BoxConfig, VirtualDaq
 
-MakeRig = Callable[..., VirtualDaq]
 LINK = 'pci-0000:00:99.0-usb-0:{}:1.0-video-index0'
-
-
-@pytest.fixture
-def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
-    """Return a function that plugs boxes in for this process."""
-    if not virtual_daq.is_preloaded():
-        pytest.skip('needs the virtual DAQ box preloaded (virtual_daq.reexec_preloaded)')
-    rigs: list[VirtualDaq] = []
-
-    def make(*configs: BoxConfig) -> VirtualDaq:
-        rig = VirtualDaq(tmp_path, configs)
-        rig.__enter__()
-        rigs.append(rig)
-        return rig
-
-    yield make
-    for rig in reversed(rigs):
-        rig.__exit__()
 
 
 def box_at(number: int, port: str) -> Found:
@@ -50,7 +29,7 @@ def turn_into_webcam(rig: VirtualDaq, port: str) -> None:
 
 
 def test_no_box_says_what_to_check(make_rig: MakeRig) -> None:
-    make_rig()
+    make_rig([])
     assert discovery.scan() == []
     for device in ('', '0', '/dev/video0'):
         with pytest.raises(DeviceError, match='cable and power.*lsusb.*modprobe uvcvideo'):
@@ -58,7 +37,7 @@ def test_no_box_says_what_to_check(make_rig: MakeRig) -> None:
 
 
 def test_only_box_is_found_without_a_name(make_rig: MakeRig) -> None:
-    make_rig(BoxConfig())
+    make_rig([BoxConfig()])
     assert discovery.boxes() == [box_at(0, '1')]  # not its metadata node
     assert discovery.find('') == box_at(0, '1')
 
@@ -66,12 +45,12 @@ def test_only_box_is_found_without_a_name(make_rig: MakeRig) -> None:
 @pytest.mark.parametrize('device', [
     '4', '/dev/video4', LINK.format('1.3'), '/dev/v4l/by-path/' + LINK.format('1.3')])
 def test_one_of_two_is_found_by_each_of_its_names(make_rig: MakeRig, device: str) -> None:
-    make_rig(BoxConfig(port='1-2', number=0), BoxConfig(port='1-1.3', number=4))
+    make_rig([BoxConfig(port='1-2', number=0), BoxConfig(port='1-1.3', number=4)])
     assert discovery.find(device) == box_at(4, '1.3')
 
 
 def test_two_boxes_need_a_choice_and_the_error_lists_them(make_rig: MakeRig) -> None:
-    make_rig(BoxConfig(port='1-2', number=12), BoxConfig(port='1-1.3', number=4))
+    make_rig([BoxConfig(port='1-2', number=12), BoxConfig(port='1-1.3', number=4)])
     with pytest.raises(DeviceError, match='more than one DAQ box: set device') as error:
         discovery.find('')
     first, second = str(error.value).split('; ')
@@ -81,13 +60,13 @@ def test_two_boxes_need_a_choice_and_the_error_lists_them(make_rig: MakeRig) -> 
 
 @pytest.mark.parametrize('device', ['1', '/dev/video9', 'pci-nothing', '/dev/null'])
 def test_what_is_no_box_is_named_with_what_there_is(make_rig: MakeRig, device: str) -> None:
-    make_rig(BoxConfig())
+    make_rig([BoxConfig()])
     with pytest.raises(DeviceError, match=f'{device} is no DAQ box .*there is /dev/video0 at'):
         discovery.find(device)
 
 
 def test_box_is_found_again_at_its_port(make_rig: MakeRig) -> None:
-    rig = make_rig(BoxConfig(port='1-2'), BoxConfig(port='1-3'))
+    rig = make_rig([BoxConfig(port='1-2'), BoxConfig(port='1-3')])
     assert discovery.find_port('1-3') == box_at(2, '3')
     rig.boxes[1].unplug()
     assert discovery.find_port('1-3') is None
@@ -100,7 +79,7 @@ def test_box_is_found_again_at_its_port(make_rig: MakeRig) -> None:
 
 
 def test_other_cameras_are_no_boxes(make_rig: MakeRig) -> None:
-    rig = make_rig(BoxConfig(port='1-2'), BoxConfig(port='1-3'))
+    rig = make_rig([BoxConfig(port='1-2'), BoxConfig(port='1-3')])
     turn_into_webcam(rig, '1-2')
     assert discovery.boxes() == [discovery.find('')] == [box_at(2, '3')]
     assert [found.vendor for found in discovery.scan()] == ['046d', '04b4']
@@ -113,7 +92,7 @@ def test_other_cameras_are_no_boxes(make_rig: MakeRig) -> None:
 
 
 def test_list_for_people(make_rig: MakeRig, capsys: pytest.CaptureFixture[str]) -> None:
-    make_rig(BoxConfig(port='1-2'), BoxConfig(port='1-1.3', number=12))
+    make_rig([BoxConfig(port='1-2'), BoxConfig(port='1-1.3', number=12)])
     assert list_devices.main([]) == 0
     heading, *lines = capsys.readouterr().out.splitlines()
     assert heading.split() == ['DEVICE', 'USB', 'PORT', 'NAME', 'BY', 'PATH']
@@ -124,7 +103,7 @@ def test_list_for_people(make_rig: MakeRig, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_list_for_programs(make_rig: MakeRig) -> None:
-    rig = make_rig(BoxConfig(port='1-2'))
+    rig = make_rig([BoxConfig(port='1-2')])
     listed = json.loads(rig.run('-m', 'miniscope_ros.list_devices', '--json'))
     assert listed == [{
         'path': '/dev/video0', 'usb_port': '1-2', 'name': 'MINISCOPE: MINISCOPE',
@@ -133,7 +112,7 @@ def test_list_for_programs(make_rig: MakeRig) -> None:
 
 
 def test_empty_list(make_rig: MakeRig, capsys: pytest.CaptureFixture[str]) -> None:
-    rig = make_rig()
+    rig = make_rig([])
     assert list_devices.main(['--json']) == 0
     assert json.loads(capsys.readouterr().out) == []
     with pytest.raises(subprocess.CalledProcessError) as error:

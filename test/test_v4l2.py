@@ -1,7 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """The V4L2 transport against the virtual DAQ box, in this process."""
-from collections.abc import Callable, Iterator
 from contextlib import closing
 import errno
 import os
@@ -9,6 +8,7 @@ from pathlib import Path
 import sys
 from typing import Any
 
+from box_client import FAST, MakeRig
 from miniscope_ros.errors import DeviceError, DeviceLost
 from miniscope_ros.transports import controls, discovery
 from miniscope_ros.transports import v4l2_abi as abi
@@ -17,32 +17,11 @@ from miniscope_ros.transports.v4l2 import V4l2Transport
 import numpy as np
 import pytest
 import virtual_daq
-from virtual_daq import BoxConfig, Fault, Status, VirtualDaq
+from virtual_daq import Fault, Status, VirtualDaq
 
 SIZE = (608, 608)
-FAST = 300.0  # frames/s
 TIMEOUT = 1.0
 WORDS = (controls.PAN_ABSOLUTE, controls.TILT_ABSOLUTE)
-
-MakeRig = Callable[..., VirtualDaq]
-
-
-@pytest.fixture
-def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
-    """Return a function that plugs a box in for this process."""
-    if not virtual_daq.is_preloaded():
-        pytest.skip('needs the virtual DAQ box preloaded (virtual_daq.reexec_preloaded)')
-    rigs: list[VirtualDaq] = []
-
-    def make(**config: Any) -> VirtualDaq:
-        rig = VirtualDaq(tmp_path, [BoxConfig(rate=FAST, **config)])
-        rig.__enter__()
-        rigs.append(rig)
-        return rig
-
-    yield make
-    for rig in reversed(rigs):
-        rig.__exit__()
 
 
 @pytest.fixture
