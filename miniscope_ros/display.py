@@ -166,7 +166,7 @@ class Display:
         self._values = np.empty(self._shape, np.uint8)
         self._bgr = np.empty((height, width, 3), np.uint8)
         self._grey = np.empty((height, width), np.uint8)
-        self._red = np.full((height, width, 3), (0, 0, 255), np.uint8)
+        self._red = np.empty((height, width, 3), np.uint8)
         self._background = np.empty(self._shape, np.float32)
         self._change = np.empty(self._shape, np.float32)
         self._divisor = np.empty(self._shape, np.float32)
@@ -224,6 +224,8 @@ class Display:
             self._indicators = Indicators(width, height, channels)
         self._contrast = contrast_table(settings.minimum, settings.maximum)
         self._colors = color_table(settings.color_map)[self._contrast].reshape(256, 1, 3)
+        if settings.highlight_saturation:
+            self._red[...] = 0, 0, 255
         self._in_force = settings
 
     def _check(self, image: NDArray[np.uint8]) -> None:

@@ -81,8 +81,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     # An exception alone is lost where a library's callback cannot pass it on.
-    _told_to_end.set()
+    _note_interrupt(number, frame)
     raise KeyboardInterrupt
+
+
+def _note_interrupt(number: int, frame: FrameType | None) -> None:
+    _told_to_end.set()
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -185,7 +189,8 @@ def _write(bag: Bag, acquisitions: list[Acquisition], folder: Path,
     numbers = {acquisition.name: number for number, acquisition in enumerate(acquisitions)}
     total = sum(len(acquisition.images) for acquisition in acquisitions)
     try:
-        with _progress('exporting', total, ' frames') as progress:
+        # Asked for at each frame.
+        with _on_interrupt(_note_interrupt), _progress('exporting', total, ' frames') as progress:
             for done, (acquisition, row, pixels) in enumerate(images(bag, acquisitions), 1):
                 name = acquisition.name
                 if name not in open_writers:
@@ -238,7 +243,7 @@ def _new_folder(out: Path, force: bool) -> Iterator[Path]:
         yield partial
         if _told_to_end.is_set():
             raise KeyboardInterrupt
-        with _undisturbed():
+        with _on_interrupt(signal.SIG_IGN):  # half-way would leave a mess
             if replaced:
                 old = out.with_name(f'.{out.name}.replaced-{os.getpid()}')
                 out.rename(old)
@@ -247,21 +252,22 @@ def _new_folder(out: Path, force: bool) -> Iterator[Path]:
             else:
                 partial.rename(out)
     except BaseException:
-        with _undisturbed():
+        with _on_interrupt(signal.SIG_IGN):  # half-way would leave a mess
             shutil.rmtree(partial, ignore_errors=True)
         raise
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let no Ctrl-C stop what leaves a mess if stopped half-way."""
-    before = {number: signal.signal(number, signal.SIG_IGN)
+def _on_interrupt(handler: Callable[[int, FrameType | None], None] | signal.Handlers
+                  ) -> Iterator[None]:
+    """Let a Ctrl-C, or being told to end, do something else in this block."""
+    before = {number: signal.signal(number, handler)
               for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)
 
 
 def _report(bag: Bag, acquisitions: list[Acquisition], text_file: Path | None, picture: Path
