@@ -20,7 +20,6 @@ from miniscope_ros.sources.sample import Reason, Sample, StampSource
 import numpy as np
 from numpy.typing import NDArray
 import pytest
-import virtual_daq
 from virtual_daq import BoxConfig, Fault, Status, VirtualDaq
 
 LEVELS = np.arange(0, 200, 10, np.uint8)
@@ -40,14 +39,7 @@ def video(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def preloaded() -> None:
-    """Make sure that this process sees virtual boxes."""
-    if not virtual_daq.is_preloaded():
-        pytest.skip('needs the virtual DAQ box preloaded (virtual_daq.reexec_preloaded)')
-
-
-@pytest.fixture
-def rig(tmp_path: Path, preloaded: None) -> Iterator[VirtualDaq]:
+def rig(tmp_path: Path) -> Iterator[VirtualDaq]:
     """Plug in a box whose size OpenCV chooses by itself, with other bytes in each frame."""
     bank = np.random.default_rng(1).integers(0, 256, (5, 480, 2 * 752), np.uint8)
     config = BoxConfig('Miniscope_V3', image=bank, rate=100)
@@ -261,7 +253,7 @@ def test_frozen_camera_is_lost_before_opencvs_own_ten_seconds(rig: VirtualDaq) -
     assert not rig.box.busy
 
 
-def test_unplugged_camera_is_found_again_at_its_port(tmp_path: Path, preloaded: None) -> None:
+def test_unplugged_camera_is_found_again_at_its_port(tmp_path: Path) -> None:
     with VirtualDaq(tmp_path, [BoxConfig(), BoxConfig()]) as rig:
         source = CameraSource(Event(), '2')
         source.open(Reason.START)
