@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from miniscope_ros.clock import RosTime, StampMender
 from miniscope_ros.loss import FrameLoss, LossAccount, Period
 from miniscope_ros.orientation import Verdict
-from miniscope_ros.sources.sample import Sample, Source
+from miniscope_ros.sources.sample import Sample, Source, StampSource
 
 _IN_TIME = 0.9  # part of a period after a frame's end, a rest for the jitter of stamps
 
@@ -101,11 +101,15 @@ class Ledger:
 
     def pass_over(self, sample: Sample) -> None:
         """Take in a mended frame before the acquisition: the next one is compared with it."""
-        self.loss.observe(sample.stamp_ns, sample.sequence, sample.device_count)
+        self.loss.observe(
+            sample.stamp_ns, sample.sequence, sample.device_count,
+            predicted=sample.stamp_source is StampSource.PREDICTED)
 
     def enter(self, sample: Sample, verdict: Verdict, toggles: bool) -> Frame:
         """Account for a good, mended frame; toggles tells whether the sync output does."""
-        loss = self.loss.frame(sample.stamp_ns, sample.sequence, sample.device_count)
+        loss = self.loss.frame(
+            sample.stamp_ns, sample.sequence, sample.device_count,
+            predicted=sample.stamp_source is StampSource.PREDICTED)
         if self._stamp0_ns is None:
             self._stamp0_ns = sample.stamp_ns
         self.published += 1  # first: the rate is asked for in another thread

@@ -17,6 +17,7 @@ _TRUSTED_STEPS = 3
 _STEADY_SPREAD = 0.2
 _STEADY_INTERVALS = 10
 _SMOOTHING = 0.4
+_GUESSES = 10  # predicted stamps in a row that a measured period surely outlasts
 _UNSETTLED = 2  # frames after a change of the rate between which an interval may be of neither
 _ANEW = NEW_RATE_FRAMES - _UNSETTLED - 1  # intervals that make it known; three may be long
 
@@ -199,6 +200,9 @@ class LossAccount:
     if it is exact: another one may run one ahead. Of each frame's losses the ones received
     damaged are named first, then those that the sequence number shows, then the counter's; what
     is left shows in time alone.
+
+    A predicted stamp is a guess from a frame's arrival, and a late host looks like a lost frame.
+    So it shows no loss by itself: the next real stamp does, or after ten guesses the last one.
     """
 
     period: Period
@@ -207,6 +211,7 @@ class LossAccount:
     counter: DeviceCounter = field(default_factory=DeviceCounter)
     _smooth_ns: float | None = None  # stamp of the last frame, its jitter smoothed out
     _sequence: int | None = None
+    _guesses: int = 0  # predicted stamps since the last real one that was told by
     _damaged: int = 0
 
     def damaged(self) -> None:
@@ -214,26 +219,47 @@ class LossAccount:
         self._damaged += 1
         self.totals = replace(self.totals, damaged=self.totals.damaged + 1)
 
-    def observe(self, stamp_ns: int, sequence: int | None, raw_count: int | None) -> None:
+    def observe(
+        self, stamp_ns: int, sequence: int | None, raw_count: int | None, *,
+        predicted: bool = False,
+    ) -> None:
         """Take in a frame that is thrown away: what the next one is compared with."""
-        by_time = self._by_time(stamp_ns)
+        told_ns = self._told_by(stamp_ns, sequence, predicted)
+        by_time = self._by_time(told_ns)
         self.counter.step(raw_count, by_time + 1)
-        self._compare_with(stamp_ns, sequence, by_time)
+        self._compare_with(told_ns, by_time)
+        self._follow(stamp_ns, sequence)
 
-    def frame(self, stamp_ns: int, sequence: int | None, raw_count: int | None) -> FrameLoss:
+    def frame(
+        self, stamp_ns: int, sequence: int | None, raw_count: int | None, *,
+        predicted: bool = False,
+    ) -> FrameLoss:
         """Return what was lost before the frame with this stamp [ns], sequence and counter."""
         damaged, self._damaged = self._damaged, 0
-        by_time = self._by_time(stamp_ns)
+        told_ns = self._told_by(stamp_ns, sequence, predicted)
+        by_time = self._by_time(told_ns)
         by_sequence = self._by_sequence(sequence)
         step = self.counter.step(raw_count, by_time + 1)
         by_counter = 0 if step is None else step - 1
         if not self.counter.exact:
             # Read beside the frame, it may run one ahead; time tells that from a loss.
             by_counter = min(by_counter, by_time)
-        self._compare_with(stamp_ns, sequence, by_time)
+        self._compare_with(told_ns, by_time)
+        self._follow(stamp_ns, sequence)
         return self._add(damaged, by_sequence, by_counter, by_time)
 
-    def _compare_with(self, stamp_ns: int, sequence: int | None, by_time: int) -> None:
+    def _told_by(self, stamp_ns: int, sequence: int | None, predicted: bool) -> int:
+        """Return the stamp that tells of losses: for a guess, what the sequence says it is."""
+        self._guesses = self._guesses + 1 if predicted else 0
+        if self._guesses == _GUESSES:
+            self._guesses = 0
+        period_ns = self.period.until(stamp_ns)
+        if not self._guesses or sequence is None or self._sequence is None or (
+                self._smooth_ns is None or math.isnan(period_ns)):
+            return stamp_ns
+        return round(self._smooth_ns + (1 + self._by_sequence(sequence)) * period_ns)
+
+    def _compare_with(self, stamp_ns: int, by_time: int) -> None:
         period_ns = self.period.until(stamp_ns)
         early_ns = math.nan
         if self._smooth_ns is not None and not by_time:
@@ -241,6 +267,8 @@ class LossAccount:
         # An interval has the jitter of two stamps, unless the first one's is smoothed out.
         near = abs(early_ns) < period_ns / 2
         self._smooth_ns = stamp_ns + (1 - _SMOOTHING) * early_ns if near else stamp_ns
+
+    def _follow(self, stamp_ns: int, sequence: int | None) -> None:
         # What the sequence shows as lost is no reason to take the period for longer.
         self.period.observe(stamp_ns, 1 + self._by_sequence(sequence))
         self._sequence = sequence

@@ -116,6 +116,17 @@ def test_a_prediction_is_right_though_the_host_is_late(periods: int, late: float
     assert abs(frame.stamp_ns - true) < PERIOD / 2
 
 
+@pytest.mark.parametrize('late', [0.79, 0.81, 0.9, 0.99])
+def test_a_prediction_on_a_late_host_spoils_no_good_stamp(late: float) -> None:
+    mender = StampMender()
+    for n in range(1, 40):
+        mender.mend(sample(n * PERIOD, n * PERIOD + 22 * MS, n), PERIOD)
+    mender.mend(sample(0, 40 * PERIOD + 22 * MS + round(late * PERIOD), 40), PERIOD)
+    following = sample(41 * PERIOD, 41 * PERIOD + 22 * MS, 41)
+    mender.mend(following, PERIOD)
+    assert (following.stamp_ns, following.stamp_source) == (41 * PERIOD, StampSource.BUFFER)
+
+
 def test_without_a_single_good_stamp_arrival_serves() -> None:
     mender = StampMender()
     for n in range(1, 20):

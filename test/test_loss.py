@@ -23,13 +23,14 @@ WARM_UP = 20
 
 def play(kinds: list[str], *, jitter_ms: float = 0.0, seed: int = 1, counter: bool = False,
          sequence: bool = True, account: LossAccount | None = None, period: float = PERIOD,
-         ) -> tuple[LossAccount, list[tuple[int, FrameLoss]]]:
+         late: float = 0.0) -> tuple[LossAccount, list[tuple[int, FrameLoss]]]:
     """
     Run a stream through an account; return what it said before each received period.
 
-    jitter_ms is the standard deviation of the intervals.
+    jitter_ms is the standard deviation of the intervals, late by how many periods guesses are.
 
-    A kind is what becomes of a period: received, on_the_way, at_the_source, damaged.
+    A kind is what becomes of a period: received, guessed (received with a bad stamp, which was
+    replaced by a guess), on_the_way, at_the_source, damaged.
     """
     jitter = random.Random(seed)
     account = account or LossAccount(Period())
@@ -52,6 +53,9 @@ def play(kinds: list[str], *, jitter_ms: float = 0.0, seed: int = 1, counter: bo
         values = (stamp, number if sequence else None, count if counter else None)
         if n < 0:
             account.observe(*values)
+        elif kind == 'guessed':
+            values = (stamp + round(late * period), *values[1:])
+            told.append((n, account.frame(*values, predicted=True)))
         else:
             told.append((n, account.frame(*values)))
     return account, told
@@ -60,10 +64,17 @@ def play(kinds: list[str], *, jitter_ms: float = 0.0, seed: int = 1, counter: bo
 def truth(kinds: list[str]) -> list[tuple[int, int, int]]:
     """Return index, lost and damaged before it for every received period."""
     result, lost, damaged = [], 0, 0
+    unfinished = guesses = 0  # what a guess cannot tell, the next real stamp does, or the tenth
     for n, kind in enumerate(kinds):
-        if kind == 'received':
+        guesses = guesses + 1 if kind == 'guessed' else guesses * (kind != 'received')
+        if kind == 'guessed' and guesses < 10:
             result.append((n, lost, damaged))
             lost = damaged = 0
+        elif kind in ('received', 'guessed'):
+            result.append((n, lost + unfinished, damaged))
+            lost = damaged = unfinished = guesses = 0
+        elif kind == 'at_the_source':
+            unfinished += 1
         else:
             lost += 1
             damaged += kind == 'damaged'
@@ -84,6 +95,29 @@ def test_every_loss_is_flagged_at_its_place_with_its_number(
         n for n, kind in enumerate(kinds)
         if kind == 'damaged' or kind != 'received' and 'received' in kinds[n:]]
     assert account.totals.lost == len(counted)
+
+
+@given(
+    st.lists(st.sampled_from(
+        ['received'] * 3 + ['guessed'] * 3 + ['on_the_way', 'at_the_source', 'damaged']),
+        max_size=200),
+    st.integers(0, 1000), st.booleans())
+def test_what_a_guess_cannot_tell_the_next_real_stamp_does(
+        kinds: list[str], seed: int, counter: bool) -> None:
+    _, told = play(kinds, jitter_ms=2.0, seed=seed, counter=counter)
+    assert [(n, loss.lost, loss.damaged) for n, loss in told] == truth(kinds)
+
+
+def test_a_guess_that_is_late_is_no_loss() -> None:
+    account, told = play((['received'] * 10 + ['guessed'] * 9) * 20, jitter_ms=2.0, late=0.95)
+    assert account.totals.lost == 0 and len(told) == 19 * 20
+
+
+def test_guesses_without_end_tell_after_ten() -> None:
+    kinds = ['received'] * 10 + ['guessed'] * 15 + ['at_the_source'] * 30 + ['guessed'] * 10
+    account, told = play(kinds)
+    assert account.totals.time == 30
+    assert [n for n, loss in told if loss.lost] == [10 + 15 + 30 + 4]
 
 
 @pytest.mark.parametrize('kind, counter, sequence, evidence', [
