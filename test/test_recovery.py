@@ -318,10 +318,10 @@ def test_every_fault_of_a_frame_one_by_one(tmp_path: Path) -> None:
         told = {one.number: one for one in scope.ear.frames}
         check_account(scope.ear.frames, scope.box)
         assert scope.status.losses.damaged == 4 * 3 == scope.status.damaged
-        assert scope.status.bad_stamps == 4 * 4
         truth = {int(record['frame']): record for record in scope.box.frames}
         predicted = [one for one in scope.ear.frames if one.stamp_source is StampSource.PREDICTED]
-        # On a computer that is late a guess may be so, too.
+        assert scope.status.bad_stamps == len(predicted) >= 4 * 4
+        # On a computer that is late a guess may be so, too, even later than the next real stamp.
         late_ns = max(
             one.frame.sample.receive_ns - truth[one.number]['end_ns'] for one in scope.ear.frames)
         for one in predicted:
