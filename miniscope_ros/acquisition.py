@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable
-from concurrent.futures import Future, wait
 from dataclasses import replace
 from functools import partial
 import logging
 import math
-from queue import Empty, SimpleQueue
 from threading import Event, Thread
 import time
 from typing import TypeVar
@@ -19,6 +17,7 @@ from typing import TypeVar
 from miniscope_ros.changes import Changes
 from miniscope_ros.clock import RosTime
 from miniscope_ros.daq.control import LIGHTS
+from miniscope_ros.darkening import close_dark
 from miniscope_ros.errors import (
     DeviceAbsent,
     DeviceError,
@@ -27,9 +26,11 @@ from miniscope_ros.errors import (
     MiniscopeError,
     NoLink,
 )
+from miniscope_ros.jobs import Jobs
 from miniscope_ros.ledger import Ledger
 from miniscope_ros.loss import Period
 from miniscope_ros.orientation import OrientationJudge
+from miniscope_ros.outage import Outage
 from miniscope_ros.sources.sample import (
     ControlEvent,
     Reason,
@@ -43,9 +44,6 @@ from miniscope_ros.telling import Change, Listener, Status
 _log = logging.getLogger(__name__)
 
 _SLICE = 0.1
-_ALIVE = 1.0
-_LOOK_AGAIN = 0.25
-_LONGEST_BACKOFF = 5.0
 _RETURN = 2.0  # for a device that is away at closing and may be lit
 _RATE_KNOWN_MS = 5000.0
 _RATE_TOLERANCE = 0.05
@@ -80,7 +78,7 @@ class Acquisition:
         self._clock = clock or RosTime()
         self._ledger = Ledger(source, self._clock)
         self._changes = Changes(self._announce)
-        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._jobs = Jobs()
         self._thread: Thread | None = None
         self._running = Event()
         self._info: SourceInfo | None = None
@@ -88,12 +86,8 @@ class Acquisition:
         self._active = False
         self._lighting_up = False
         self._ended = False
-        self._away: str | None = None
+        self._outage = Outage()
         self._failure: str | None = None
-        self._next_try = 0.0
-        self._backoff = _LOOK_AGAIN
-        self._reset_tried = False
-        self._hint = ''  # why a reset of the USB port did not help
         self._revived = False
         self._reconnects = 0
         self._received = 0
@@ -138,7 +132,7 @@ class Acquisition:
             return
         atexit.unregister(self.close)
         try:
-            self._do(thread, self._close_source)
+            self._jobs.do(thread, self._close_source)
         finally:
             thread.join()
 
@@ -158,7 +152,7 @@ class Acquisition:
         ledger = self._ledger
         backlog, self._backlog = self._backlog, min(0, self._backlog)
         return Status(
-            state=self._state(), error=self._failure or self._away or '', info=self._info,
+            state=self._state(), error=self._failure or self._outage.away or '', info=self._info,
             received=self._received, damaged=self._damaged, backlog=backlog,
             published=ledger.published,
             losses=ledger.loss.totals, duration_s=ledger.time_ms / 1e3,
@@ -172,7 +166,7 @@ class Acquisition:
     def _state(self) -> str:
         if self._failure is not None:
             return 'failed'
-        if self._away is not None:
+        if self._outage.away is not None:
             return 'away'
         if self._ended:
             return 'ended'
@@ -185,24 +179,7 @@ class Acquisition:
     def _call(self, job: Callable[[], T]) -> T:
         if self._thread is None:
             raise DeviceError('the device is not open; configure the node first')
-        return self._do(self._thread, job)
-
-    def _do(self, thread: Thread, job: Callable[[], T]) -> T:
-        """Have the capture thread do a job and return what comes of it."""
-        future: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(job())
-            except BaseException as error:
-                future.set_exception(error)
-
-        self._jobs.put(run)
-        while not wait([future], timeout=_ALIVE).done:
-            if not thread.is_alive():
-                # Another thread has closed the source meanwhile.
-                raise DeviceError('the device was closed before that was done')
-        return future.result()
+        return self._jobs.do(self._thread, job)
 
     def _run(self) -> None:
         while self._running.is_set():
@@ -218,20 +195,15 @@ class Acquisition:
             job()
         elif self._connected:
             self._read()
-        elif self._away is not None:
+        elif self._outage.away is not None:
             self._try_again()
         self._check_clock()
 
     def _next_job(self) -> Callable[[], None] | None:
         """Return a job that waits; where no frames can be read, wait for one."""
-        try:
-            if self._connected:
-                return None if self._jobs.empty() else self._jobs.get_nowait()
-            if self._away is None:
-                return self._jobs.get()
-            return self._jobs.get(timeout=max(0.0, self._next_try - time.monotonic()))
-        except Empty:
-            return None
+        if self._connected:
+            return self._jobs.next(0.0)
+        return self._jobs.next(None if self._outage.away is None else self._outage.rest)
 
     def _read(self) -> None:
         try:
@@ -266,10 +238,9 @@ class Acquisition:
         if self._active:
             self._light_up(reason)
         self._connected = True
-        self._away = self._failure = None
-        self._ended = self._reset_tried = False
-        self._hint = ''
-        self._backoff = _LOOK_AGAIN
+        self._outage.end()
+        self._failure = None
+        self._ended = False
         return info
 
     def _close_source(self) -> None:
@@ -277,15 +248,17 @@ class Acquisition:
         try:
             self._deactivate()
         finally:
-            self._away = self._failure = None
+            self._outage.end()
+            self._failure = None
             self._shut(_RETURN)
 
     def _activate(self) -> None:
         if self._active:
             return
         if not self._connected:
-            if self._away is not None:
-                raise DeviceError(f'the device is away: {self._away}; it is being looked for')
+            away = self._outage.away
+            if away is not None:
+                raise DeviceError(f'the device is away: {away}; it is being looked for')
             self._open_source(Reason.START)
         try:
             self._light_up(Reason.START)
@@ -338,7 +311,7 @@ class Acquisition:
         self._active = False
         self._changes.give_up()
         self._go_dark()
-        self._report()
+        _log.info('acquisition ended: %s', self._ledger.summary(self._listener.display_skipped))
 
     def _go_dark(self) -> None:
         """Make the scope dark and stay open; where that fails, look for the device again."""
@@ -347,36 +320,14 @@ class Acquisition:
                 self._source.deactivate()
             except MiniscopeError as error:
                 self._lose(error)
-        if self._away is not None and self._source.may_be_lit and self._running.is_set():
+        away = self._outage.away
+        if away is not None and self._source.may_be_lit and self._running.is_set():
             _log.error('THE LIGHT MAY STILL BE ON: %s; the device is made dark as soon as it can '
-                       'be opened again', self._away)
+                       'be opened again', away)
 
     def _shut(self, patience: float = 0.0) -> None:
-        """
-        Close the source; open a dead one once more if the light may be on.
-
-        patience [s] is how long one that is away is waited for: it may be about to return.
-        """
         self._connected = False
-        self._source.close()
-        deadline = time.monotonic() + patience
-        waited = False
-        while self._source.may_be_lit:
-            try:
-                self._source.make_dark()
-            except Exception as error:
-                away = isinstance(error, DeviceError) and not isinstance(error, NoLink)
-                if not away or time.monotonic() + _LOOK_AGAIN > deadline:
-                    _log.error('THE LIGHT MAY STILL BE ON: %s', error)
-                    return
-                if not waited:
-                    _log.warning(
-                        'the light may be on: waiting up to %g s for the device, to make it '
-                        'dark: %s', patience, error)
-                waited = True
-                time.sleep(_LOOK_AGAIN)
-        if waited:
-            _log.info('the device came back and was made dark')
+        close_dark(self._source, patience)
 
     def _apply_sync(self, on: bool) -> None:
         try:
@@ -388,8 +339,7 @@ class Acquisition:
 
     def _hard_reset(self) -> None:
         self._source.hard_reset()
-        self._backoff = _LOOK_AGAIN
-        self._next_try = time.monotonic() + _LOOK_AGAIN
+        self._outage.hurry()
 
     # Loss of the device, and failures
 
@@ -406,48 +356,47 @@ class Acquisition:
             self._stop_by_itself(str(error))
             return
         self._source.close()
-        self._away = str(error)
-        _log.error('the device is lost: %s; looking for it', self._away)
-        self._next_try = time.monotonic() + _LOOK_AGAIN
+        self._outage.begin(str(error))
+        _log.error('the device is lost: %s; looking for it', error)
 
     def _try_again(self) -> None:
         try:
             info = self._open_source(Reason.RESUME)
         except Interrupted:
             self._source.close()
-            self._next_try = time.monotonic() + _LOOK_AGAIN
+            self._outage.look_soon()
         except DeviceAbsent as error:
-            self._put_off(error, _LOOK_AGAIN)
+            self._put_off(error)
+            self._outage.look_soon()
         except DeviceError as error:
-            if isinstance(error, NoLink) and not self._reset_tried:
+            if isinstance(error, NoLink) and not self._outage.reset_tried:
                 self._reset_port()
-            self._put_off(error, self._backoff)
-            self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF)
+            self._put_off(error)
+            self._outage.look_later()
         else:
             self._reconnects += 1
             _log.info('the device is back at %s', info.path)
 
-    def _put_off(self, error: DeviceError, seconds: float) -> None:
+    def _put_off(self, error: DeviceError) -> None:
         self._source.close()
         self._changes.give_up()
         if not self.reconnect:
             self._shut()
             self._stop_by_itself(str(error))
             return
-        self._next_try = time.monotonic() + seconds
-        away = f'{error}{self._hint}'
-        if self._away != away:
-            self._away = away
+        away = f'{error}{self._outage.hint}'
+        if self._outage.away != away:
+            self._outage.away = away
             light = '; THE LIGHT MAY STILL BE ON' if self._source.may_be_lit else ''
             _log.warning('the device is not back yet: %s%s', away, light)
 
     def _reset_port(self) -> None:
         """Restart a box that opens but sends nothing, once an outage: it may be frozen."""
-        self._reset_tried = True
+        self._outage.reset_tried = True
         try:
             self._hard_reset()
         except MiniscopeError as error:
-            self._hint = f'; its USB port could not be reset: {error}'
+            self._outage.hint = f'; its USB port could not be reset: {error}'
         else:
             _log.warning('the USB port of the device was reset')
 
@@ -465,7 +414,8 @@ class Acquisition:
 
     def _stop_by_itself(self, failure: str | None) -> None:
         """End the acquisition from within and have the node leave the active state."""
-        self._failure, self._away = failure, None
+        self._failure = failure
+        self._outage.end()
         if failure is not None:
             _log.error('acquisition stopped: %s', failure)
         if self._active:
@@ -534,17 +484,6 @@ class Acquisition:
             _log.warning(
                 'the system clock was set by %+.3f s; stamps keep to the clock as it was until '
                 'the next acquisition', step_ns / 1e9)
-
-    def _report(self) -> None:
-        ledger = self._ledger
-        totals = ledger.loss.totals
-        seconds = ledger.time_ms / 1e3
-        _log.info(
-            'acquisition ended: %d frames captured = %d published + %d lost (%d by sequence, '
-            '%d by counter, %d by time, %d damaged); display skipped %d; %.1f s, %.3f frames/s '
-            'on average', ledger.captured, ledger.published, totals.lost, totals.sequence,
-            totals.counter, totals.time, totals.damaged, self._listener.display_skipped, seconds,
-            (ledger.published - 1) / seconds if seconds else math.nan)
 
     # Controls
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+import math
 
 from miniscope_ros.clock import RosTime, StampMender
 from miniscope_ros.loss import FrameLoss, LossAccount, Period
@@ -85,6 +86,17 @@ class Ledger:
         if self._source.live or not self.time_ms:
             return 1e9 / self.loss.period.ns
         return 1e3 * (self.captured - 1) / self.time_ms
+
+    def summary(self, display_skipped: int) -> str:
+        """Return the whole account in one line; display_skipped counts pictures not made."""
+        totals = self.loss.totals
+        seconds = self.time_ms / 1e3
+        rate = (self.published - 1) / seconds if seconds else math.nan
+        return (
+            f'{self.captured} frames captured = {self.published} published + {totals.lost} lost '
+            f'({totals.sequence} by sequence, {totals.counter} by counter, {totals.time} by time, '
+            f'{totals.damaged} damaged); display skipped {display_skipped}; '
+            f'{seconds:.1f} s, {rate:.3f} frames/s on average')
 
     def mend(self, sample: Sample) -> None:
         """Replace a stamp that cannot be, drop what was read too late; to be called for all."""
