@@ -17,6 +17,6 @@ bench:
 
 soak:
 	@$(PYTHON) tools/bootstrap.py test
-	@tools/env python3 -m pytest test --soak
+	@tools/env python3 -m pytest test --soak -o faulthandler_timeout=0
 
 .PHONY: run test bench soak

@@ -211,7 +211,7 @@ class StampMender:
                 waiting = self._waiting()
                 between = 0 if waiting else math.floor(passed)
                 if between >= 0:
-                    # Never later than latest: the next frame's stamp must not seem to run back.
+                    # Too late a guess would make the next frame's own stamp seem to run back.
                     predicted = min(earliest + round(between * period_ns), max(earliest, latest))
                     # A period that is measured a little short must not add up.
                     if not waiting and 0 < latest - predicted < period_ns / 2:

@@ -113,9 +113,7 @@ class Ledger:
 
     def pass_over(self, sample: Sample) -> None:
         """Take in a mended frame before the acquisition: the next one is compared with it."""
-        self.loss.observe(
-            sample.stamp_ns, sample.sequence, sample.device_count,
-            predicted=sample.stamp_source is StampSource.PREDICTED)
+        self.loss.observe(sample.stamp_ns, sample.sequence, sample.device_count)
 
     def enter(self, sample: Sample, verdict: Verdict, toggles: bool) -> Frame:
         """Account for a good, mended frame; toggles tells whether the sync output does."""

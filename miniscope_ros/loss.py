@@ -17,7 +17,7 @@ _TRUSTED_STEPS = 3
 _STEADY_SPREAD = 0.2
 _STEADY_INTERVALS = 10
 _SMOOTHING = 0.4
-_GUESSES = 10  # predicted stamps in a row that a measured period surely outlasts
+_GUESSES = 3  # that must agree: a late host catches up sooner
 _UNSETTLED = 2  # frames after a change of the rate between which an interval may be of neither
 _ANEW = NEW_RATE_FRAMES - _UNSETTLED - 1  # intervals that make it known; three may be long
 
@@ -202,7 +202,8 @@ class LossAccount:
     is left shows in time alone.
 
     A predicted stamp is a guess from a frame's arrival, and a late host looks like a lost frame.
-    So it shows no loss by itself: the next real stamp does, or after ten guesses the last one.
+    So what such a stamp alone shows is told by the next real one, or by the third guess in a row
+    that shows it.
     """
 
     period: Period
@@ -211,24 +212,21 @@ class LossAccount:
     counter: DeviceCounter = field(default_factory=DeviceCounter)
     _smooth_ns: float | None = None  # stamp of the last frame, its jitter smoothed out
     _sequence: int | None = None
-    _guesses: int = 0  # predicted stamps since the last real one that was told by
     _damaged: int = 0
+    _guessed: list[int] = field(default_factory=list)  # lost as guesses in a row have it, untold
+    _outage: bool = False  # before the next frame: it must be told of, even by a guess
 
     def damaged(self) -> None:
         """Count a damaged frame; the next good one carries it in its loss."""
         self._damaged += 1
         self.totals = replace(self.totals, damaged=self.totals.damaged + 1)
 
-    def observe(
-        self, stamp_ns: int, sequence: int | None, raw_count: int | None, *,
-        predicted: bool = False,
-    ) -> None:
+    def observe(self, stamp_ns: int, sequence: int | None, raw_count: int | None) -> None:
         """Take in a frame that is thrown away: what the next one is compared with."""
-        told_ns = self._told_by(stamp_ns, sequence, predicted)
-        by_time = self._by_time(told_ns)
+        by_time = self._by_time(stamp_ns)
+        self._outage = False
         self.counter.step(raw_count, by_time + 1)
-        self._compare_with(told_ns, by_time)
-        self._follow(stamp_ns, sequence)
+        self._compare_with(stamp_ns, sequence, by_time)
 
     def frame(
         self, stamp_ns: int, sequence: int | None, raw_count: int | None, *,
@@ -236,30 +234,34 @@ class LossAccount:
     ) -> FrameLoss:
         """Return what was lost before the frame with this stamp [ns], sequence and counter."""
         damaged, self._damaged = self._damaged, 0
-        told_ns = self._told_by(stamp_ns, sequence, predicted)
-        by_time = self._by_time(told_ns)
+        by_time = self._by_time(stamp_ns)
         by_sequence = self._by_sequence(sequence)
         step = self.counter.step(raw_count, by_time + 1)
         by_counter = 0 if step is None else step - 1
+        certain = max(damaged, by_sequence, by_counter if self.counter.exact else 0)
+        if predicted and by_time > certain and not self._outage:
+            untold = by_time - certain - self._agreed(by_time - certain)
+            by_time -= untold
+            stamp_ns -= round(untold * self.period.ns)  # so that the next frame shows it
+        else:
+            self._guessed.clear()
+        self._outage = False
         if not self.counter.exact:
             # Read beside the frame, it may run one ahead; time tells that from a loss.
             by_counter = min(by_counter, by_time)
-        self._compare_with(told_ns, by_time)
-        self._follow(stamp_ns, sequence)
+        self._compare_with(stamp_ns, sequence, by_time)
         return self._add(damaged, by_sequence, by_counter, by_time)
 
-    def _told_by(self, stamp_ns: int, sequence: int | None, predicted: bool) -> int:
-        """Return the stamp that tells of losses: for a guess, what the sequence says it is."""
-        self._guesses = self._guesses + 1 if predicted else 0
-        if self._guesses == _GUESSES:
-            self._guesses = 0
-        period_ns = self.period.until(stamp_ns)
-        if not self._guesses or sequence is None or self._sequence is None or (
-                self._smooth_ns is None or math.isnan(period_ns)):
-            return stamp_ns
-        return round(self._smooth_ns + (1 + self._by_sequence(sequence)) * period_ns)
+    def _agreed(self, lost: int) -> int:
+        """Return how many of the frames that a guess shows as lost enough others show, too."""
+        self._guessed.append(lost)
+        if len(self._guessed) < _GUESSES:
+            return 0
+        agreed = min(self._guessed)
+        self._guessed.clear()
+        return agreed
 
-    def _compare_with(self, stamp_ns: int, by_time: int) -> None:
+    def _compare_with(self, stamp_ns: int, sequence: int | None, by_time: int) -> None:
         period_ns = self.period.until(stamp_ns)
         early_ns = math.nan
         if self._smooth_ns is not None and not by_time:
@@ -267,8 +269,6 @@ class LossAccount:
         # An interval has the jitter of two stamps, unless the first one's is smoothed out.
         near = abs(early_ns) < period_ns / 2
         self._smooth_ns = stamp_ns + (1 - _SMOOTHING) * early_ns if near else stamp_ns
-
-    def _follow(self, stamp_ns: int, sequence: int | None) -> None:
         # What the sequence shows as lost is no reason to take the period for longer.
         self.period.observe(stamp_ns, 1 + self._by_sequence(sequence))
         self._sequence = sequence
@@ -314,6 +314,7 @@ class LossAccount:
         """Start a new acquisition; fresh: no frame came before its first one."""
         self.totals = LossTotals()
         self._damaged = 0
+        self._guessed.clear()
         if fresh:
             self._smooth_ns = self._sequence = None
             self.period.restart()
@@ -322,5 +323,7 @@ class LossAccount:
     def interrupted(self) -> None:
         """Go on with another stream: time alone tells what was lost until its first frame."""
         self._sequence = None
+        self._guessed.clear()
+        self._outage = True
         self.counter.restart()
         self.period.restart()

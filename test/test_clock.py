@@ -116,7 +116,7 @@ def test_a_prediction_is_right_though_the_host_is_late(periods: int, late: float
     assert abs(frame.stamp_ns - true) < PERIOD / 2
 
 
-@pytest.mark.parametrize('late', [0.79, 0.81, 0.9, 0.99])
+@pytest.mark.parametrize('late', [0.81, 0.9, 0.99])
 def test_a_prediction_on_a_late_host_spoils_no_good_stamp(late: float) -> None:
     mender = StampMender()
     for n in range(1, 40):
@@ -156,7 +156,8 @@ def test_predictions_that_follow_each_other_do_not_drift() -> None:
         late = round(abs(rng.normal(0, 1 * MS)))
         frame = sample(true if n < 40 else 0, true + 22 * MS + late, n)
         mender.mend(frame, account.period.ns)
-        assert account.frame(frame.stamp_ns, n, None).lost == 0
+        predicted = frame.stamp_source is StampSource.PREDICTED
+        assert account.frame(frame.stamp_ns, n, None, predicted=predicted).lost == 0
         assert abs(frame.stamp_ns - true) < period / 2
     assert mender.bad == 3300 - 40
 

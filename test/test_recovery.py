@@ -322,11 +322,11 @@ def test_every_fault_of_a_frame_one_by_one(tmp_path: Path) -> None:
         predicted = [one for one in scope.ear.frames if one.stamp_source is StampSource.PREDICTED]
         assert scope.status.bad_stamps == len(predicted) >= 4 * 4
         # On a computer that is late a guess may be so, too, even later than the next real stamp.
-        late_ns = max(
-            one.frame.sample.receive_ns - truth[one.number]['end_ns'] for one in scope.ear.frames)
-        for one in predicted:
+        late_ns = [one.frame.sample.receive_ns - truth[one.number]['end_ns']
+                   for one in scope.ear.frames]
+        for place, one in enumerate(scope.ear.frames):
             error_ns = abs(one.stamp_ns - truth[one.number]['stamp_ns'])
-            assert error_ns < max(0.5e9 / FAST, late_ns)
+            assert error_ns < max(0.5e9 / FAST, *late_ns[max(0, place - 2):place + 1])
         for place, fault in places.items():
             if fault in (Fault.QUAT_BAD, Fault.QUAT_ZERO) and place in told:
                 assert told[place].frame.verdict is Verdict.INVALID

@@ -136,7 +136,8 @@ class NwbWriter:
             return
         table = TimeIntervals(
             name='lost_frames',
-            description='from the frame before a loss to the one after it')
+            description='from the frame before the one that tells of a loss to that one; before '
+            'it were up to two more if their own stamps were bad')
         table.add_column('lost', 'frames lost')
         table.add_column('damaged', 'of these, received damaged')
         table.add_column('evidence', 'what tells of the loss: ' + ', '.join(_EVIDENCE[1:]))
