@@ -130,11 +130,17 @@ def test_background_is_subtracted_and_reset(screen: Screen) -> None:
     assert screen.ear.set_together(display__mode='background_difference').successful
     raw, shown = screen.see(lambda image: pixels(image).mean() < 20)
     assert raw.mean() > 40
-    # The slowest background, then light that it does not know yet, then one that begins anew.
+    # The slowest background: only one that begins anew is the frame itself, and that one picture
+    # may not get through on a busy computer.
     assert screen.ear.set_together(display__background_alpha=0.001).successful
-    assert screen.ear.trigger('reset_background').success
-    raw, shown = screen.see(lambda image: not pixels(image).any())  # frame minus itself
-    assert raw.any()
+
+    def begins_anew() -> bool:
+        seen = len(screen.shown)
+        assert screen.ear.trigger('reset_background').success
+        screen.ear.wait_for(screen.shown, seen + 5)
+        return not all(pixels(image).any() for image in screen.shown[seen:])
+
+    assert any(begins_anew() for _ in range(20))
     assert screen.ear.set_together(display__mode='raw').successful
 
 
@@ -175,7 +181,9 @@ def test_the_rate_of_the_display_alone_is_lowered(scope: Scope, rate: float) -> 
     ear.wait_for(raw, begin + 46)
     between = [stamp for stamp in shown if raw[begin] <= stamp < raw[begin + 45]]
     # 1.5 s, and one at the edge; fewer where the display was skipped.
-    assert rate <= len(between) <= 1.5 * rate + 1
+    assert len(between) <= 1.5 * rate + 1
+    ear.wait_until(
+        lambda: 30 // rate in np.rint(np.diff(shown) * 30e-9), 'two came as close as they may')
     assert ear.set_together(display__max_rate=0.0).successful
     ear.wait_until(lambda: told[-1].framerate == 30.0, 'metadata followed')
     ear.hush(shown, raw)

@@ -174,8 +174,11 @@ def simulated_time_is_followed(name: str, **given) -> None:
         ear.wait_until(
             lambda: frames and stamp_ns(frames[-1]) > begin_ns + 30 * tick_ns, 'it follows')
         assert ear.change_state('deactivate')
+        # The last ten are kept for whoever is late, as the scopes beside it may make it.
+        ear.wait_until(
+            lambda: images[-10:] == [stamp_ns(frame) for frame in frames][-10:],
+            'the last images came')
         stamps = [stamp_ns(frame) for frame in frames]
-        ear.wait_until(lambda: images == stamps, 'all images came')
         assert all(earlier < later for earlier, later in pairwise(stamps))
         assert stamps[-1] < begin_ns + (ticks + 1) * tick_ns
         assert reports  # they do not wait for a clock
