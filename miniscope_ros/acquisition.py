@@ -357,7 +357,7 @@ class Acquisition:
             return
         self._source.close()
         self._outage.begin(str(error))
-        _log.error('the device is lost: %s; looking for it', error)
+        _log.error('the device is lost: %s; looking for it', self._outage.away)
 
     def _try_again(self) -> None:
         try:
