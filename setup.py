@@ -34,10 +34,10 @@ setup(
     },
     zip_safe=True,
     entry_points={'console_scripts': [
-        f'scope_node = {NAME}.main:main',
-        f'list_devices = {NAME}.list_devices:main',
-        f'lights_off = {NAME}.lights_off:main',
-        f'export_bag = {NAME}.export_bag:main',
-        f'record_scope = {NAME}.record:main',
+        f'scope_node = {NAME}.node.main:main',
+        f'list_devices = {NAME}.commands.list_devices:main',
+        f'lights_off = {NAME}.commands.lights_off:main',
+        f'export_bag = {NAME}.commands.export_bag:main',
+        f'record_scope = {NAME}.commands.record_scope:main',
     ]},
 )

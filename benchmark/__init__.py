@@ -5,4 +5,4 @@ from pathlib import Path
 import sys
 
 # The virtual DAQ box lives with the tests.
-sys.path.insert(0, str(Path(__file__).parent.parent / 'test'))
+sys.path[:0] = [str(Path(__file__).parent.parent / 'test' / name) for name in ('', 'support')]

@@ -24,7 +24,7 @@ FLOORS = ('floor', 'serialized')
 Times = NDArray[np.int64]  # [ns], CLOCK_MONOTONIC
 
 WARM_UP = 3.0  # [s]
-NODE = ('-c', 'from miniscope_ros.main import main; main()')
+NODE = ('-c', 'from miniscope_ros.node.main import main; main()')
 PARAMETERS = {'led': '20.0', 'display.mode': 'background_difference'}
 
 _numbers = itertools.count()

@@ -15,11 +15,11 @@ import threading
 import time
 from typing import Any
 
-from miniscope_ros import publishers
-from miniscope_ros.acquisition import Acquisition
+from miniscope_ros.acquisition.capture import CaptureEngine
 from miniscope_ros.daq.firmware import UclaFirmware
-from miniscope_ros.display import Display
-from miniscope_ros.main import main
+from miniscope_ros.display.renderer import Display
+from miniscope_ros.node import publishers
+from miniscope_ros.node.main import main
 from miniscope_ros.sources import miniscope
 from miniscope_ros.transports.v4l2 import V4l2Transport
 from rclpy.publisher import Publisher
@@ -31,7 +31,7 @@ STAGES = {
     'requeue': (V4l2Transport, 'requeue'),
     'display': (Display, 'render'),
     'publish': (Publisher, 'publish'),
-    'frame': (Acquisition, '_step'),
+    'frame': (CaptureEngine, '_step'),
 }
 FILL = ('packer', 'image_packer')  # make what fills messages
 

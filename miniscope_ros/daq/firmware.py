@@ -15,7 +15,7 @@ import uuid
 
 from miniscope_ros.daq.packets import decode_words, encode, RawQuaternion
 from miniscope_ros.errors import DeviceError, DeviceLost
-from miniscope_ros.transports import controls
+from miniscope_ros.transports import v4l2_controls as controls
 from miniscope_ros.transports.transport import Transport
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ class Firmware(Protocol):
 
     name: str
     warnings: tuple[str, ...]
-    tells_in_frames: bool  # its state is part of each frame; else it is read beside the frame
+    embeds_telemetry: bool  # its state is part of each frame; else it is read beside the frame
 
     def send(self, packet: bytes) -> None:
         """Queue a packet in the box; it runs when a frame ends. Keeps the pauses it needs."""
@@ -127,7 +127,7 @@ def _persist(send: Callable[[], None]) -> None:
 class UclaFirmware:
     """Commands as three control writes, state as control reads."""
 
-    tells_in_frames = False
+    embeds_telemetry = False
 
     def __init__(self, transport: Transport, orientation: bool) -> None:
         self._transport = transport
@@ -251,7 +251,7 @@ class UclaFirmware:
 class OpenEphysFirmware:
     """Commands through an extension unit, state in the chroma bytes of the first pixels."""
 
-    tells_in_frames = True
+    embeds_telemetry = True
 
     _VERSION, _PACKETS, _FLAGS = 1, 2, 3
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from miniscope_ros.errors import DeviceError
-from miniscope_ros.recordings import bag, miniscope_daq, pomidaq, syntalos
+from miniscope_ros.recordings.bag import recording as bag
+from miniscope_ros.recordings.readers import miniscope_daq, pomidaq, syntalos
 from miniscope_ros.recordings.recording import Recording
 
 

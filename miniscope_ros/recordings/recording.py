@@ -40,7 +40,7 @@ class Recording(Protocol):
     start_epoch_ns: int | None  # the recording's start, since 1970 UTC; None unknown
     has_orientation: bool
     device_count_bits: int  # at which width the device's frame counter wraps
-    numbered: bool  # frames have numbers that tell of every loss
+    has_frame_numbers: bool  # frames have numbers that tell of every loss
     frame_count: int  # as far as it can be told without decoding
     controls: Mapping[str, str]  # values at the recording's start, named and written as recorded
     warnings: list[str]  # what is wrong with the recording; grows while it is played

@@ -18,8 +18,8 @@ from miniscope_ros.errors import (
     EndOfData,
     Interrupted,
 )
-from miniscope_ros.sources.plain import PlainSource
-from miniscope_ros.sources.sample import Reason, Sample, SourceInfo, StampSource
+from miniscope_ros.sources.source import RawFrame, Reason, SourceInfo, StampSource
+from miniscope_ros.sources.uncontrolled import UncontrolledSource
 from miniscope_ros.transports import device_node, discovery, usb
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ _FIRST_FRAME_TRIES = 3  # of 1 s each: some cameras start slowly
 _OLDEST_STAMP = 5_000_000_000  # [ns] before now; further away it is no stamp of CLOCK_MONOTONIC
 
 
-class CameraSource(PlainSource):
+class CameraSource(UncontrolledSource):
     """
     A camera through OpenCV: a number, a path, a URL, or the path of a video file.
 
@@ -41,8 +41,8 @@ class CameraSource(PlainSource):
     A camera that sends nothing for 1 s is taken for lost. A file plays at its own rate.
     """
 
-    live = True
-    steady = False
+    is_live = True
+    has_constant_rate = False
 
     def __init__(self, stop: Event, device: str, frame_rate: float = math.nan) -> None:
         """Name the camera and the rate to ask for [frames/s], NaN to leave it; opens nothing."""
@@ -76,7 +76,7 @@ class CameraSource(PlainSource):
         if self._capture is not None and self._is_file:
             self._capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
 
-    def read(self, timeout: float) -> Sample | None:
+    def read(self, timeout: float) -> RawFrame | None:
         """Return the next frame within 1 s, whatever the timeout; DeviceLost, EndOfData."""
         capture = self._capture
         if capture is None:
@@ -96,7 +96,7 @@ class CameraSource(PlainSource):
             stamp_ns, stamp_source = _position_ns(capture), StampSource.BUFFER
         else:
             stamp_ns, stamp_source = receive_ns, StampSource.ARRIVAL
-        return Sample(self._image, stamp_ns, stamp_source, receive_ns, damaged=damaged)
+        return RawFrame(self._image, stamp_ns, stamp_source, receive_ns, damaged=damaged)
 
     def waiting(self) -> bool:
         """Return False: OpenCV does not tell."""
@@ -111,7 +111,7 @@ class CameraSource(PlainSource):
             self._capture.release()
             self._capture = None
 
-    def ros_time_ns(self, sample: Sample, at: Callable[[int], int]) -> int:
+    def ros_time_ns(self, sample: RawFrame, at: Callable[[int], int]) -> int:
         """Return the ROS time of the stamp; see Source."""
         return at(sample.stamp_ns)
 

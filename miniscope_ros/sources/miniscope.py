@@ -23,11 +23,11 @@ from miniscope_ros.errors import (
     MiniscopeError,
     NoLink,
 )
-from miniscope_ros.sources.sample import (
+from miniscope_ros.sources.source import (
     ControlEvent,
     NEW_RATE_FRAMES,
+    RawFrame,
     Reason,
-    Sample,
     SourceInfo,
     StampSource,
 )
@@ -75,8 +75,8 @@ def extract_grey(yuyv: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
 class MiniscopeSource:
     """Frames of a Miniscope, its controls, its light; see Source."""
 
-    live = True
-    steady = True
+    is_live = True
+    has_constant_rate = True
     has_sync_output = True
 
     def __init__(
@@ -100,7 +100,7 @@ class MiniscopeSource:
         self.controls = device_type.controls
         self.may_be_lit = False
         self.on_control: Callable[[ControlEvent], None] = lambda event: None
-        self.on_thrown: Callable[[Sample], None] = lambda sample: None
+        self.on_discarded: Callable[[RawFrame], None] = lambda sample: None
         self._find = find
         self._stop = stop
         self._heed_stop = True
@@ -131,7 +131,7 @@ class MiniscopeSource:
         try:
             self._wake()
             self._darken(reason, more=0)  # frames go on
-            self._settle(reason)
+            self._apply_controls_twice(reason)
         except BaseException:
             self.close()
             raise
@@ -147,7 +147,7 @@ class MiniscopeSource:
         """Open the box only to make the light dark; see Source. patience [s] as in _wake."""
         if self._out_of_time():
             raise Interrupted(_OUT_OF_TIME)
-        with self._heedless():
+        with self._uninterruptible():
             try:
                 self._open_stream()
                 self._wake(patience)
@@ -202,29 +202,29 @@ class MiniscopeSource:
         """
         # Nothing is sent before a frame has ended: packets run at frame ends only, and a dead
         # client's packets may still wait in the box's queue.
-        linked = self._await_first(patience)
+        linked = self._wait_for_first_frame(patience)
         for _ in range(2):
             sent_ns = self._send(serdes(self.device_type.pixel_clock))
-            if not linked and not self._await_first(patience):
+            if not linked and not self._wait_for_first_frame(patience):
                 raise NoLink(
                     f'{self._port or "the DAQ box"} sends no frames: no link to the scope; check '
                     'the coaxial cable between DAQ box and scope, and the scope itself')
             linked = self.may_be_lit = True  # a program that died may have left it lit
-            self._await_ends(2, sent_ns, _SERDES_PAUSE)
+            self._wait_for_frame_ends(2, sent_ns, _SERDES_PAUSE)
         self._send(self.device_type.init)
 
-    def _settle(self, reason: Reason) -> None:
+    def _apply_controls_twice(self, reason: Reason) -> None:
         """Send the controls, and once more a second later: scopes forget settings."""
-        self._await_ends(_ENDS, self._send_controls(reason), _SETTLE)
-        self._await_ends(1, self._send_controls(reason, rate=False))  # it was executed
+        self._wait_for_frame_ends(_ENDS, self._send_controls(reason), _SETTLE)
+        self._wait_for_frame_ends(1, self._send_controls(reason, rate=False))  # it was executed
 
     # Acquisition
 
     def activate(self, reason: Reason) -> None:
         """Light up and throw away what is not wholly lit; see Source."""
         self._lit = self.may_be_lit = True
-        self._await_ends(_ENDS, self._send_controls(reason))
-        self._await_ends(NEW_RATE_FRAMES - self._rate_frames, 0)
+        self._wait_for_frame_ends(_ENDS, self._send_controls(reason))
+        self._wait_for_frame_ends(NEW_RATE_FRAMES - self._rate_frames, 0)
 
     def deactivate(self) -> None:
         """Make the light dark and see it executed; see Source."""
@@ -232,7 +232,7 @@ class MiniscopeSource:
 
     def set_sync(self, on: bool) -> None:
         """Switch the sync output on or off, right after a frame; see Source."""
-        with self._heedless():
+        with self._uninterruptible():
             self._catch_up()
         self._firmware_or_lost().set_sync(on)
         late = time.monotonic() - self._last_frame
@@ -241,13 +241,13 @@ class MiniscopeSource:
                 'the sync output was switched %.0f ms after a frame, which is over half a '
                 'period: it may have one edge more or less than there are frames', late * 1e3)
 
-    def revive(self) -> None:
+    def reinitialise_head_stage(self) -> None:
         """Send the init list and the controls again; see Source."""
         self._send_pending()
         self._send(self.device_type.init)
         self._send_controls(Reason.RESUME)
 
-    def read(self, timeout: float) -> Sample | None:
+    def read(self, timeout: float) -> RawFrame | None:
         """Return the next frame; see Source."""
         self._send_pending()
         sample = self._dequeue(timeout)
@@ -259,7 +259,7 @@ class MiniscopeSource:
         """Return whether another frame is ready; see Source."""
         return self._transport is not None and self._transport.waiting()
 
-    def ros_time_ns(self, sample: Sample, at: Callable[[int], int]) -> int:
+    def ros_time_ns(self, sample: RawFrame, at: Callable[[int], int]) -> int:
         """Return the ROS time of the stamp; see Source."""
         return at(sample.stamp_ns)
 
@@ -277,8 +277,8 @@ class MiniscopeSource:
         """Restart the box: by packet while frames flow, else by a reset of its USB port."""
         if self._transport is not None and self._frames_flow():
             try:
-                with self._heedless():
-                    self._await_ends(_ENDS, self._send([HARD_RESET]))
+                with self._uninterruptible():
+                    self._wait_for_frame_ends(_ENDS, self._send([HARD_RESET]))
             except DeviceLost:
                 if self._frames_flow():
                     return  # not frozen but gone, as it was told
@@ -330,9 +330,9 @@ class MiniscopeSource:
         """
         firmware = self._firmware_or_lost()
         for packet in packets:
-            with self._heedless():
+            with self._uninterruptible():
                 while len(self._sent) >= _QUEUE and not at_once:
-                    self._throw_away()
+                    self._discard()
             firmware.send(packet)
             self._sent.append(time.monotonic_ns())
         return time.monotonic_ns()
@@ -348,7 +348,7 @@ class MiniscopeSource:
         run when it does again.
         """
         executed = 0
-        with self._heedless():
+        with self._uninterruptible():
             for repeat in range(_DARK_REPEATS):
                 if self._frames_flow():
                     with suppress(Interrupted, DeviceLost):
@@ -361,10 +361,10 @@ class MiniscopeSource:
                             sent_ns))
                 since_ns = time.monotonic_ns()
                 with suppress(Interrupted):
-                    self._await_ends(1, since_ns)
+                    self._wait_for_frame_ends(1, since_ns)
                     executed += 1
             with suppress(Interrupted):
-                self._await_ends(more, since_ns)
+                self._wait_for_frame_ends(more, since_ns)
         if not executed:
             raise Interrupted(_OUT_OF_TIME)
         if executed < _DARK_REPEATS:
@@ -376,7 +376,7 @@ class MiniscopeSource:
     # Waiting
 
     @contextmanager
-    def _heedless(self) -> Iterator[None]:
+    def _uninterruptible(self) -> Iterator[None]:
         """Finish what is in this block although the program is to end."""
         heed_stop, self._heed_stop = self._heed_stop, False
         try:
@@ -390,15 +390,15 @@ class MiniscopeSource:
             self._end = min(self._end, time.monotonic() + _END)
         return time.monotonic() > self._end
 
-    def _await_first(self, patience: float) -> bool:
+    def _wait_for_first_frame(self, patience: float) -> bool:
         """Throw away the next frame; return False if none comes within patience [s]."""
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
-            if self._throw_away(freeze=False) is not None:
+            if self._discard(freeze=False) is not None:
                 return True
         return False
 
-    def _await_ends(self, ends: int, since_ns: int, pause: float = 0.0) -> None:
+    def _wait_for_frame_ends(self, ends: int, since_ns: int, pause: float = 0.0) -> None:
         """
         Throw frames away until so many have ended since a time [ns], and for a pause [s] at least.
 
@@ -409,7 +409,7 @@ class MiniscopeSource:
         last_whole = time.monotonic()
         until = last_whole + pause * self._pauses
         while ends > 0 or time.monotonic() < until:
-            sample = self._throw_away()
+            sample = self._discard()
             if sample is not None and not sample.damaged:
                 last_whole = time.monotonic()
                 ends -= self._began_ns >= since_ns
@@ -424,9 +424,9 @@ class MiniscopeSource:
             late = time.monotonic() - self._last_frame
             if late < _AT_ONCE / self._values['frame_rate'] and not self.waiting():
                 return
-            self._throw_away()
+            self._discard()
 
-    def _throw_away(self, *, freeze: bool = True) -> Sample | None:
+    def _discard(self, *, freeze: bool = True) -> RawFrame | None:
         """Take a frame; None if none came in a while, DeviceLost if that lasts (freeze)."""
         if self._heed_stop and self._stop.is_set():
             raise Interrupted('stopped while the scope was being set up')
@@ -434,7 +434,7 @@ class MiniscopeSource:
             raise Interrupted(_OUT_OF_TIME)
         sample = self._dequeue(_SLICE)
         if sample is not None:
-            self.on_thrown(sample)
+            self.on_discarded(sample)
         elif freeze:
             self._check_freeze()
         return sample
@@ -458,7 +458,7 @@ class MiniscopeSource:
             raise DeviceLost('the DAQ box is not connected')
         return self._firmware
 
-    def _dequeue(self, timeout: float) -> Sample | None:
+    def _dequeue(self, timeout: float) -> RawFrame | None:
         firmware, transport = self._firmware_or_lost(), self._transport
         assert transport is not None
         buffer = transport.dequeue(timeout)
@@ -481,8 +481,8 @@ class MiniscopeSource:
         while self._sent and self._sent[0] <= self._began_ns:
             self._sent.popleft()
 
-    def _sample(self, buffer: Buffer, firmware: Firmware, receive_ns: int) -> Sample:
-        sample = Sample(
+    def _sample(self, buffer: Buffer, firmware: Firmware, receive_ns: int) -> RawFrame:
+        sample = RawFrame(
             image=self._grey, stamp_ns=buffer.stamp_ns or 0,
             stamp_source=(
                 StampSource.ARRIVAL if buffer.stamp_ns is None else StampSource.BUFFER),
@@ -490,7 +490,7 @@ class MiniscopeSource:
         if buffer.damaged:
             return sample
         telemetry = firmware.telemetry(buffer.data)
-        if not firmware.tells_in_frames:
+        if not firmware.embeds_telemetry:
             sample.read_ns = time.monotonic_ns()
             if self.waiting():
                 telemetry = Telemetry()  # read too late: it belongs to a later frame

@@ -12,7 +12,7 @@ from typing import Any
 from miniscope_ros.daq.catalogue import DeviceType
 from miniscope_ros.errors import ConfigurationError, DeviceAbsent
 from miniscope_ros.sources.miniscope import MiniscopeSource
-from miniscope_ros.sources.sample import Source
+from miniscope_ros.sources.source import Source
 from miniscope_ros.transports import discovery
 from miniscope_ros.transports.v4l2 import V4l2Transport
 
@@ -48,7 +48,7 @@ def _daq(values: Mapping[str, Any], device_type: DeviceType | None, stop: Event)
 
 
 def _simulated(values: Mapping[str, Any], device_type: DeviceType | None, stop: Event) -> Source:
-    from miniscope_ros.transports.simulated import SimulatedTransport
+    from miniscope_ros.simulation.box import SimulatedTransport
 
     assert device_type is not None
     options = _simulation(values['device'])

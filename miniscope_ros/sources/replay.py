@@ -16,8 +16,8 @@ from typing import Literal
 from miniscope_ros.errors import DeviceError, EndOfData
 from miniscope_ros.recordings.formats import open_recording
 from miniscope_ros.recordings.recording import RecordedFrame, Recording
-from miniscope_ros.sources.plain import PlainSource
-from miniscope_ros.sources.sample import Reason, Sample, SourceInfo, StampSource
+from miniscope_ros.sources.source import RawFrame, Reason, SourceInfo, StampSource
+from miniscope_ros.sources.uncontrolled import UncontrolledSource
 
 Stamps = Literal['now', 'original']
 
@@ -27,7 +27,7 @@ _AHEAD = 8  # frames that are decoded before they are due
 _SLICE = 0.05  # [s] between looks at the stop event while a frame is being decoded
 
 
-class ReplaySource(PlainSource):
+class ReplaySource(UncontrolledSource):
     """
     Plays a recording; see Source.
 
@@ -36,8 +36,8 @@ class ReplaySource(PlainSource):
     before. Every activation plays from the beginning.
     """
 
-    live = False
-    steady = True  # unless the recording tells what was lost, whatever its times
+    is_live = False
+    has_constant_rate = True  # unless the recording tells what was lost, whatever its times
 
     def __init__(self, path: str, *, rate: float, loop: bool, stamps: Stamps) -> None:
         """
@@ -64,7 +64,7 @@ class ReplaySource(PlainSource):
             raise DeviceError(f'{recording.path} does not tell when it was recorded, so there are '
                               'no original stamps: set replay.stamps to now')
         self._recording = recording
-        self.steady = not recording.numbered
+        self.has_constant_rate = not recording.has_frame_numbers
         return SourceInfo(
             width=recording.width, height=recording.height, encoding=recording.encoding,
             device_type=recording.device_type, has_orientation=recording.has_orientation,
@@ -79,7 +79,7 @@ class ReplaySource(PlainSource):
         self.deactivate()
         self._decoder = _Decoder(self._turns(self._recording))
 
-    def read(self, timeout: float) -> Sample | None:
+    def read(self, timeout: float) -> RawFrame | None:
         """Return the next frame once it is due; None after timeout [s]; EndOfData."""
         deadline = time.monotonic() + timeout
         recording, decoder = self._recording, self._decoder
@@ -97,7 +97,7 @@ class ReplaySource(PlainSource):
         if self._until_due(frame) > 0:
             return None
         decoder.take()
-        return Sample(
+        return RawFrame(
             image=frame.image,
             stamp_ns=frame.time_ns - self._first_ns + recording.interval_ns,
             stamp_source=StampSource.RECORDED,
@@ -124,7 +124,7 @@ class ReplaySource(PlainSource):
         self.deactivate()
         self._recording = None
 
-    def ros_time_ns(self, sample: Sample, at: Callable[[int], int]) -> int:
+    def ros_time_ns(self, sample: RawFrame, at: Callable[[int], int]) -> int:
         """Return when the frame was due or was recorded, as stamps says; see Source."""
         assert self._recording is not None and self._start_ns is not None
         since_first_ns = sample.stamp_ns - self._recording.interval_ns

@@ -24,7 +24,7 @@ _BY_PATH = '/dev/v4l/by-path'
 
 
 @dataclass(frozen=True)
-class Found:
+class VideoNode:
     """A video node that gives images."""
 
     path: str  # as /dev/video0; another one after each plugging in
@@ -44,7 +44,7 @@ class Found:
         return f'{self.path} at USB port {self.usb_port}, "{self.name}" ({self.by_path})'
 
 
-def scan() -> list[Found]:
+def scan() -> list[VideoNode]:
     """Return every USB camera's capture node, by number of the node."""
     try:
         with os.scandir(_SYSFS) as entries:
@@ -55,12 +55,12 @@ def scan() -> list[Found]:
     return [found for name in names if (found := _look_at(name))]
 
 
-def boxes() -> list[Found]:
+def boxes() -> list[VideoNode]:
     """Return all DAQ boxes, by number of the node."""
     return [found for found in scan() if found.is_box]
 
 
-def find(device: str) -> Found:
+def find(device: str) -> VideoNode:
     """
     Return the DAQ box that the parameter device names.
 
@@ -70,13 +70,13 @@ def find(device: str) -> Found:
     return _choose(device, boxes(), 'DAQ box', NOTHING_FOUND)
 
 
-def find_camera(device: str) -> Found:
+def find_camera(device: str) -> VideoNode:
     """Return the camera that the parameter device names, like find()."""
     return _choose(
         device, scan(), 'camera', 'no camera found: check its cable (`lsusb` must list it)')
 
 
-def find_port(usb_port: str) -> Found | None:
+def find_port(usb_port: str) -> VideoNode | None:
     """Return the DAQ box at a USB port, whatever its number is now; None if there is none."""
     return next((found for found in boxes() if found.usb_port == usb_port), None)
 
@@ -92,7 +92,7 @@ def node_path(device: str) -> str:
         return path
 
 
-def _choose(device: str, there: Sequence[Found], kind: str, nothing: str) -> Found:
+def _choose(device: str, there: Sequence[VideoNode], kind: str, nothing: str) -> VideoNode:
     if not there:
         raise DeviceError(nothing)
     listed = '; '.join(map(str, there))
@@ -107,12 +107,12 @@ def _choose(device: str, there: Sequence[Found], kind: str, nothing: str) -> Fou
     raise DeviceError(f'{device} is no {kind} that gives images; there is {listed}')
 
 
-def _look_at(name: str) -> Found | None:
+def _look_at(name: str) -> VideoNode | None:
     path = f'/dev/{name}'
     try:
         if _read(f'{_SYSFS}/{name}/index') != '0':
             return None  # a camera's further nodes carry metadata
-        return Found(
+        return VideoNode(
             path, usb.port(path), _read(f'{_SYSFS}/{name}/name'), _by_path(name),
             usb.attribute(path, 'idVendor'), usb.attribute(path, 'idProduct'))
     except OSError:

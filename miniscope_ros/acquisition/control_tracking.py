@@ -1,0 +1,54 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which frame is the first one wholly under a control value that was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from miniscope_ros.sources.source import ControlEvent
+
+_CERTAIN = 2
+
+Tell = Callable[[ControlEvent, int], None]
+
+
+@dataclass
+class ControlTracker:
+    """
+    Holds what was sent until the first frame under it is known; then tells it, with its index.
+
+    A packet runs at the end of the frame during which it was sent or of the next one, and changes
+    the exposure of the frame after that in its middle. So two frames after the first one that
+    began later than the sending, the value holds for certain. What lighting up sends holds from
+    the first frame published after it.
+    """
+
+    tell: Tell
+
+    def __post_init__(self) -> None:
+        self._held: list[tuple[ControlEvent, bool]] = []
+
+    def add(self, event: ControlEvent, *, lighting_up: bool) -> None:
+        """Take in what was just sent."""
+        self._held.append((event, lighting_up))
+
+    def resolve(self, stamp_ns: int, capture_index: int) -> None:
+        """Tell what a frame with this stamp [ns] makes known."""
+        if not self._held:
+            return
+        held, self._held = self._held, []
+        for event, lighting_up in held:
+            if lighting_up:
+                self.tell(event, capture_index)
+            elif event.sent_ns <= stamp_ns:
+                self.tell(event, capture_index + _CERTAIN)
+            else:
+                self._held.append((event, lighting_up))
+
+    def flush(self) -> None:
+        """Tell the rest without an index: no more frame comes under it."""
+        held, self._held = self._held, []
+        for event, _ in held:
+            self.tell(event, -1)

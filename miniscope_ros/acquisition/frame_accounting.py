@@ -1,0 +1,143 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The book of one acquisition: what each published frame is, and what was lost before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+import math
+
+from miniscope_ros.acquisition.loss import FrameLoss, LossAccount
+from miniscope_ros.acquisition.orientation import ReadingStatus
+from miniscope_ros.acquisition.period import Period
+from miniscope_ros.acquisition.ros_clock import RosTime
+from miniscope_ros.acquisition.timestamps import TimestampFilter
+from miniscope_ros.sources.source import RawFrame, Source, StampSource
+
+_IN_TIME = 0.9  # part of a period after a frame's end, a rest for the jitter of stamps
+
+
+@dataclass(slots=True)
+class Frame:
+    """One frame to publish, with the account of it."""
+
+    sample: RawFrame
+    stamp_ns: int  # ROS clock
+    receive_ns: int  # ROS clock
+    frame_index: int
+    capture_index: int
+    loss: FrameLoss
+    device_frame_count: int
+    sync_edge: int
+    reading_status: ReadingStatus
+    time_ms: float
+    rate: float  # measured [frames/s]; NaN while unknown
+    waiting: Callable[[], bool]  # whether another frame is ready already
+
+
+class FrameAccounting:
+    """
+    Gives frames their indices, times and sync edges, and counts what was lost.
+
+    Its numbers are those of the running or the last acquisition.
+    """
+
+    def __init__(self, source: Source, clock: RosTime) -> None:
+        self.clock = clock
+        self.timestamps = TimestampFilter(source.waiting)
+        self.loss = LossAccount(Period(constant=source.has_constant_rate))
+        self._source = source
+        self.begin()
+
+    def begin(self) -> None:
+        """Start an acquisition: the next frame is frame_index 0."""
+        self.clock.start()
+        if not self._source.is_live:
+            self.timestamps.forget()
+        self.loss.steady = self._source.has_constant_rate  # a recording knows it once it is open
+        self.loss.counter.trusted = not self._source.is_live
+        self.loss.begin(fresh=not self._source.is_live)
+        self.published = 0
+        self.time_ms = 0.0  # of the last frame
+        self._stamp0_ns: int | None = None
+        self._edges = 0
+        self._edges_known = True
+
+    def stream_restarted(self) -> None:
+        """Go on with another stream: time alone tells what was lost until its first frame."""
+        self.timestamps.restart()
+        self.loss.stream_restarted()
+        # How often the box toggled before it went is not known.
+        self._edges_known = False
+
+    @property
+    def captured(self) -> int:
+        """Return how many frames the scope took, as far as known."""
+        return self.published + self.loss.totals.lost
+
+    @property
+    def rate(self) -> float:
+        """
+        Return the measured frame rate [frames/s]; NaN while unknown.
+
+        It is that of the running median of the intervals. The times of a recording may be whole
+        milliseconds, and then a median is half of one off: there the mean is taken, over all
+        frames since the first, lost ones counted.
+        """
+        if self._source.is_live or not self.time_ms:
+            return 1e9 / self.loss.period.ns
+        return 1e3 * (self.captured - 1) / self.time_ms
+
+    def summary(self, display_skipped: int) -> str:
+        """Return the whole account in one line; display_skipped counts pictures not made."""
+        totals = self.loss.totals
+        seconds = self.time_ms / 1e3
+        rate = (self.published - 1) / seconds if seconds else math.nan
+        return (
+            f'{self.captured} frames captured = {self.published} published + {totals.lost} lost '
+            f'({totals.sequence} by sequence, {totals.counter} by counter, {totals.time} by time, '
+            f'{totals.damaged} damaged); display skipped {display_skipped}; '
+            f'{seconds:.1f} s, {rate:.3f} frames/s on average')
+
+    def correct(self, sample: RawFrame) -> None:
+        """Replace a stamp that cannot be, drop what was read too late; to be called for all."""
+        self.timestamps.correct(sample, self.loss.period.ns)
+        # When the next frame has ended the reading is that one's, even if it never arrives.
+        next_end_ns = (
+            sample.stamp_ns + self.timestamps.read_out_ns + _IN_TIME * self.loss.period.ns)
+        if sample.read_ns is not None and sample.read_ns > next_end_ns:
+            sample.quaternion = sample.device_count = None
+            sample.digital_inputs = -1
+        if sample.device_count is not None:
+            self.loss.counter.bits = sample.device_count_bits
+            self.loss.counter.exact = self._source.is_live and sample.read_ns is None
+
+    def observe_unpublished(self, sample: RawFrame) -> None:
+        """Take in a mended frame before the acquisition: the next one is compared with it."""
+        self.loss.observe(sample.stamp_ns, sample.sequence, sample.device_count)
+
+    def account(self, sample: RawFrame, reading_status: ReadingStatus, toggles: bool) -> Frame:
+        """Account for a good, mended frame; toggles tells whether the sync output does."""
+        loss = self.loss.frame(
+            sample.stamp_ns, sample.sequence, sample.device_count,
+            predicted=sample.stamp_source is StampSource.PREDICTED)
+        if self._stamp0_ns is None:
+            self._stamp0_ns = sample.stamp_ns
+        self.published += 1  # first: the rate is asked for in another thread
+        self.time_ms = (sample.stamp_ns - self._stamp0_ns) / 1e6
+        self._edges += loss.edges if toggles else 0
+        frame = Frame(
+            sample=sample, stamp_ns=self.ros_time_ns(sample),
+            receive_ns=self.clock.at(sample.receive_ns),
+            frame_index=self.published - 1, capture_index=self.captured - 1, loss=loss,
+            device_frame_count=self.loss.counter.count,
+            sync_edge=self._edges if toggles and self._edges_known else -1,
+            reading_status=reading_status, time_ms=self.time_ms, rate=self.rate,
+            waiting=self._source.waiting)
+        self._edges += toggles
+        return frame
+
+    def ros_time_ns(self, sample: RawFrame) -> int:
+        """Return a sample's stamp on the ROS clock."""
+        return self._source.ros_time_ns(sample, self.clock.at)

@@ -1,0 +1,225 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+What the orientation sensor says, and whether it is to be believed.
+
+A quaternion is w, x, y, z: floats are about a unit quaternion, ints are raw (1.0 = 16384).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+import math
+
+from miniscope_ros.daq.packets import RawQuaternion
+
+Quaternion = tuple[float, float, float, float]
+
+ONE = 16384  # the BNO055's 1.0
+
+_WAIT_FOR_CHANGE = 10.0  # [s] before a reading that has never changed is an error
+_BROWN_OUT = 1.0  # [s] of zeros; the sensor itself reads zero while it starts
+_RECENT = 300  # readings over which the running share of valid ones reaches
+_ENOUGH_VALID = 0.9  # share of valid readings below which there is a warning
+
+
+def unit(quaternion: Quaternion | RawQuaternion) -> Quaternion:
+    """Return a raw reading in units of 1, its norm as it was read; one of floats as it is."""
+    w, x, y, z = quaternion
+    if isinstance(w, int):
+        return w / ONE, x / ONE, y / ONE, z / ONE
+    return w, x, y, z
+
+
+def normalized(quaternion: Quaternion) -> Quaternion:
+    """Return the same rotation with norm 1; the norm given is not 0."""
+    w, x, y, z = quaternion
+    norm = math.hypot(w, x, y, z)
+    return w / norm, x / norm, y / norm, z / norm
+
+
+def norm_error(quaternion: Quaternion | RawQuaternion) -> float:
+    """Return by how much the norm of the unit quaternion differs from 1."""
+    return abs(math.hypot(*unit(quaternion)) - 1)
+
+
+def roll_pitch_yaw(quaternion: Quaternion | RawQuaternion) -> tuple[float, float, float]:
+    """
+    Return roll, pitch and yaw [rad].
+
+    The rotation is about z by yaw, then about the new y by pitch, then about the new x by roll.
+    """
+    w, x, y, z = unit(quaternion)
+    return (
+        math.atan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y)),
+        math.asin(max(-1.0, min(1.0, 2 * (w * y - z * x)))),
+        math.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
+
+
+class ReadingStatus(IntEnum):
+    """What is to become of a reading; the numbers are those of FrameInfo.msg."""
+
+    NONE = 0  # there is no reading
+    PUBLISHED = 1  # valid and new
+    REPEATED = 2  # equal to the valid one before
+    INVALID = 3  # not a unit quaternion
+    STALE = 4  # not known to follow the sensor
+
+
+class State(Enum):
+    """How the orientation sensor does."""
+
+    OK = 'ok'
+    NO_SENSOR = 'no sensor'
+    WAITING = 'waiting'
+    NEVER_CHANGED = 'never changed'
+    CONSTANT = 'constant'
+    ALL_ZERO = 'all zero'
+    INVALID = 'invalid readings'
+
+
+@dataclass(frozen=True)
+class OrientationHealth:
+    """How the orientation sensor does, for diagnostics."""
+
+    state: State
+    message: str  # with cause and remedy where something is wrong
+    valid_share: float  # running share, over some 300 readings; NaN before the first
+    unchanged_s: float  # since the reading last changed; NaN: it has not in this stream
+
+    @property
+    def level(self) -> int:
+        """Return 0 (ok), 1 (warning) or 2 (error), as in DiagnosticStatus."""
+        if self.state in (State.NEVER_CHANGED, State.ALL_ZERO):
+            return 2
+        return int(self.state in (State.CONSTANT, State.INVALID))
+
+
+class OrientationValidator:
+    """
+    Tells for one stream of readings which ones can be published.
+
+    A live reading that has never changed since the stream began is stale: the kernel may answer
+    from its cache, which cannot be told from rest. So nothing is published until the first
+    change is seen; judge the readings of an inactive scope too. Recorded readings need no such
+    proof. The attributes may be changed at any time.
+    """
+
+    def __init__(
+            self, max_norm_error: float = 0.05, stale_after: float = 30.0, *,
+            has_sensor: bool = True, live: bool = True) -> None:
+        """Begin a stream; stale_after in s, live is False for recorded readings."""
+        self.max_norm_error = max_norm_error
+        self.stale_after = stale_after
+        self.has_sensor = has_sensor
+        self.live = live
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a new stream, of which nothing is known yet."""
+        self._first: Quaternion | None = None
+        self._first_ns = 0
+        self._changed = False
+        self._last_valid: Quaternion | None = None
+        self._last_change_ns: int | None = None
+        self._zero_since_ns: int | None = None
+        self._brown_out = False
+        self.set_up()
+
+    def set_up(self) -> None:
+        """Count valid readings from now on: before its set-up a sensor has none."""
+        self._readings = 0
+        self._valid_share = math.nan
+
+    @property
+    def brown_out(self) -> bool:
+        """
+        Return whether readings have been all zero for a second, after others in this stream.
+
+        The sensor has then lost its set-up, which the init list mends. True until the first
+        other reading. Zeros from the beginning are no brown-out: the set-up was just sent.
+        """
+        return self._brown_out and self._changed
+
+    def check(self, quaternion: Quaternion | RawQuaternion | None, time_ns: int) -> ReadingStatus:
+        """Judge the reading taken at a time [ns] of any clock that does not go back."""
+        if quaternion is None:
+            return ReadingStatus.NONE
+        reading = unit(quaternion)
+        self._watch_zero(reading, time_ns)
+        if self._first is None:
+            self._first, self._first_ns = reading, time_ns
+            self._changed = not self.live
+        elif reading != self._first and not self._changed:
+            # An invalid reading proves as well that readings come from the sensor.
+            self._changed = True
+            self._last_change_ns = time_ns
+        valid = norm_error(reading) < self.max_norm_error
+        self._count(valid)
+        if not valid:
+            return ReadingStatus.INVALID
+        new = reading != self._last_valid
+        self._last_valid = reading
+        if not self._changed:
+            return ReadingStatus.STALE
+        if new or self._last_change_ns is None:
+            self._last_change_ns = time_ns
+            return ReadingStatus.PUBLISHED
+        if time_ns - self._last_change_ns > self.stale_after * 1e9:
+            return ReadingStatus.STALE
+        return ReadingStatus.REPEATED
+
+    def health(self, time_ns: int) -> OrientationHealth:
+        """Return how the sensor does at a time [ns] of the clock that judge was given."""
+        state, message = self._diagnose(time_ns)
+        changed_ns = self._last_change_ns  # read once: the capture thread goes on
+        unchanged_s = math.nan if changed_ns is None else (time_ns - changed_ns) / 1e9
+        return OrientationHealth(state, message, self._valid_share, unchanged_s)
+
+    def _count(self, valid: bool) -> None:
+        self._readings += 1
+        if self._readings == 1:
+            self._valid_share = float(valid)
+        else:
+            self._valid_share += (valid - self._valid_share) / min(self._readings, _RECENT)
+
+    def _watch_zero(self, reading: Quaternion, time_ns: int) -> None:
+        if any(reading):
+            self._zero_since_ns = None
+            self._brown_out = False
+            return
+        if self._zero_since_ns is None:
+            self._zero_since_ns = time_ns
+        self._brown_out = time_ns - self._zero_since_ns >= _BROWN_OUT * 1e9
+
+    def _diagnose(self, time_ns: int) -> tuple[State, str]:
+        if not self.has_sensor:
+            return State.NO_SENSOR, 'this device type has no orientation sensor'
+        if self._first is None:
+            return State.WAITING, 'no reading yet'
+        if self.brown_out:
+            return State.ALL_ZERO, (
+                'all readings are zero: the sensor lost its set-up in a brown-out, or is '
+                'missing; if sending the init list again did not help, reconnect the scope and '
+                'check its cable and supply')
+        if not self._changed:
+            waited = (time_ns - self._first_ns) / 1e9
+            if waited < _WAIT_FOR_CHANGE:
+                return State.WAITING, 'the reading has not changed yet'
+            return State.NEVER_CHANGED, (
+                f'the reading has not changed in the {waited:.0f} s since the stream began, so '
+                'none is published: kernels since 6.10.3 answer from a cache unless the box runs '
+                'fixed firmware; update the firmware of the box or use an older kernel (a scope '
+                'that lies still may look the same: move it; so may one without its sensor)')
+        if self._valid_share < _ENOUGH_VALID:
+            return State.INVALID, (
+                f'{1 - self._valid_share:.0%} of the readings are no unit quaternions and not '
+                'published: check the cable of the scope; if that does not help, its sensor may '
+                'be defective')
+        constant = (time_ns - (self._last_change_ns or self._first_ns)) / 1e9
+        if constant > self.stale_after:
+            return State.CONSTANT, (
+                f'the reading has not changed for {constant:.0f} s: the animal rests, or the '
+                'sensor is frozen; if it moves, deactivate, clean up and configure again')
+        return State.OK, 'ok'

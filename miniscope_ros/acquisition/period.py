@@ -1,0 +1,92 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The frame period as measured."""
+
+from __future__ import annotations
+
+import math
+
+from miniscope_ros.acquisition.running_median import RunningMedian
+from miniscope_ros.sources.source import NEW_RATE_FRAMES
+
+_INTERVALS = 301
+_FEW_INTERVALS = 31  # of a camera whose rate follows the light
+_STEADY_SPREAD = 0.2
+_STEADY_INTERVALS = 10
+_UNSETTLED = 2  # frames after a change of the rate between which an interval may be of neither
+_ANEW = NEW_RATE_FRAMES - _UNSETTLED - 1  # intervals that make it known; three may be long
+
+
+class Period:
+    """
+    The frame period as measured: the running median of the intervals between stamps.
+
+    The label of a frame rate is never used: a scope set to 20 frames/s was seen at 19.76.
+
+    A change of the rate takes effect some frames after it was sent: when a frame ends, on the
+    frame after the next, with a mixed one in between, and frames from before may still wait in
+    the buffer ring. So stamps tell what is of which rate. Up to the sending all is of the old
+    one. The first frame that began later is received, hence finished, and with it the change is
+    executed; what ends with it or with the next two may be of the old rate, the new one or
+    neither. The intervals after these are of the new rate; the median of the first seven judges
+    what comes next, at 60 frames/s with 2 ms of jitter, too. In between the period is unknown and
+    time tells of no loss: a source publishes nothing then (see NEW_RATE_FRAMES).
+    """
+
+    def __init__(self, seed_ns: float = math.nan, *, constant: bool = True) -> None:
+        """Begin with an interval that is known [ns]; constant tells whether the rate is."""
+        self._intervals = RunningMedian(_INTERVALS if constant else _FEW_INTERVALS)
+        if not math.isnan(seed_ns):
+            self._intervals.add(seed_ns)
+        self._last_ns: int | None = None
+        self._least = 1  # intervals that make the period known
+        self._changing_ns = math.inf  # frames that began later may be of another rate
+        self._changed_ns = 0  # when the last change of the rate was sent
+        self._unsettled = 0  # frames that began after that and are not yet of the new rate
+
+    @property
+    def ns(self) -> float:
+        """Return the period [ns]; NaN until two frames came, and while the rate changes."""
+        return self._intervals.value if len(self._intervals) >= self._least else math.nan
+
+    def until(self, stamp_ns: int) -> float:
+        """Return the period that ends with a frame of this stamp [ns]; NaN while unknown."""
+        return math.nan if stamp_ns >= self._changing_ns else self.ns
+
+    @property
+    def jitter_ns(self) -> float:
+        """Half the width of the middle 90 % of the intervals [ns]; NaN while unknown."""
+        return (self._intervals.quantile(0.95) - self._intervals.quantile(0.05)) / 2
+
+    @property
+    def steady(self) -> bool:
+        """Whether the intervals are even enough for a gap in time to mean a loss."""
+        spread = self._intervals.quantile(0.9) - self._intervals.quantile(0.1)
+        return len(self._intervals) >= _STEADY_INTERVALS and spread < _STEADY_SPREAD * self.ns
+
+    def observe(self, stamp_ns: int, periods: int = 1) -> None:
+        """Take in the stamp of a frame that came so many periods after the one before."""
+        if stamp_ns >= self._changing_ns:
+            self._forget()
+            self._unsettled -= stamp_ns >= self._changed_ns
+            if self._unsettled >= 0:
+                return
+            self._changing_ns = math.inf
+        if self._last_ns is not None and stamp_ns > self._last_ns:
+            self._intervals.add((stamp_ns - self._last_ns) / periods)
+        self._last_ns = stamp_ns
+
+    def _forget(self) -> None:
+        self._intervals.clear()
+        self._last_ns = None
+        self._least = _ANEW
+
+    def restart(self) -> None:
+        """Do not count the interval to the next frame: the stream was interrupted."""
+        self._last_ns = None
+
+    def change(self, sent_ns: int) -> None:
+        """Measure anew: another rate was sent then (on the clock of the stamps)."""
+        self._changing_ns = min(self._changing_ns, sent_ns)
+        self._changed_ns = sent_ns
+        self._unsettled = _UNSETTLED

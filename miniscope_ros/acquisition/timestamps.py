@@ -1,0 +1,94 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Timestamps on the monotonic clock, corrected where invalid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import math
+
+from miniscope_ros.acquisition.running_median import RunningMedian
+from miniscope_ros.sources.source import RawFrame, StampSource
+
+_OLDEST_NS = 20_000_000_000
+_FUTURE_NS = 1_000_000
+_PULL = 0.1  # part of the way to the arrival by which a predicted stamp is moved
+_UNEVEN = 0.2  # periods, by which stamps may be off their places
+
+
+class TimestampFilter:
+    """
+    Replaces unusable stamps by a prediction, so that time always rises and never leaps.
+
+    A stamp is unusable when it is zero, not later than the one before, later than the frame's
+    arrival, or older than any buffer ring can hold; or when there is none, but others had one.
+    """
+
+    def __init__(self, waiting: Callable[[], bool] = lambda: False) -> None:
+        """Begin; waiting tells whether another frame is ready already."""
+        self.invalid_count = 0
+        self._waiting = waiting
+        self._latency = RunningMedian(31)
+        self._last_ns: int | None = None
+        self._last_sequence: int | None = None
+
+    def restart(self) -> None:
+        """Forget the sequence: a new stream begins. Time still must not run backwards."""
+        self._last_sequence = None
+
+    def forget(self) -> None:
+        """Begin from nothing: the timeline itself is a new one."""
+        self._last_ns = self._last_sequence = None
+        self._latency.clear()
+
+    @property
+    def read_out_ns(self) -> float:
+        """
+        Return how long a frame takes from its stamp to its arrival [ns]; NaN unknown.
+
+        It is about the least of late: a busy host adds to it, and nothing takes away.
+        """
+        return self._latency.quantile(0.1)
+
+    def correct(self, sample: RawFrame, period_ns: float) -> None:
+        """Check a sample's stamp and replace it where it is bad; period_ns may be NaN."""
+        if sample.stamp_source is not StampSource.RECORDED:
+            if sample.stamp_source is StampSource.ARRIVAL and not self._latency:
+                sample.stamp_ns = max(sample.receive_ns, (self._last_ns or 0) + 1)
+            elif self._plausible(sample):
+                self._latency.add(sample.receive_ns - sample.stamp_ns)
+            else:
+                self.invalid_count += 1
+                sample.stamp_ns = self._predict(sample, period_ns)
+                sample.stamp_source = StampSource.PREDICTED
+        self._last_ns = sample.stamp_ns
+        self._last_sequence = sample.sequence
+
+    def _plausible(self, sample: RawFrame) -> bool:
+        age_ns = sample.receive_ns - sample.stamp_ns
+        rises = self._last_ns is None or sample.stamp_ns > self._last_ns
+        return sample.stamp_ns > 0 and rises and -_FUTURE_NS <= age_ns <= _OLDEST_NS
+
+    def _predict(self, sample: RawFrame, period_ns: float) -> int:
+        read_out_ns = self.read_out_ns
+        latest = sample.receive_ns - (0 if math.isnan(read_out_ns) else int(read_out_ns))
+        if self._last_ns is None:
+            return latest
+        predicted = latest
+        if sample.sequence is not None and self._last_sequence is not None:
+            steps = sample.sequence - self._last_sequence
+            if steps > 0 and not math.isnan(period_ns):
+                earliest = self._last_ns + round(steps * period_ns)
+                # Between lie the frames that the box never finished, in whole periods, and how
+                # late we are: taken for less than 0.8 of a period, which cannot be told from
+                # another frame, and unknown with another one waiting.
+                passed = (latest - earliest) / period_ns + _UNEVEN
+                waiting = self._waiting()
+                between = 0 if waiting else math.floor(passed)
+                if between >= 0:
+                    # Too late a guess would make the next frame's own stamp seem to run back.
+                    predicted = min(earliest + round(between * period_ns), max(earliest, latest))
+                    # A period that is measured a little short must not add up.
+                    if not waiting and 0 < latest - predicted < period_ns / 2:
+                        predicted += round(_PULL * (latest - predicted))
+        return max(predicted, self._last_ns + 1)

@@ -1,0 +1,195 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Folders as the Miniscope-DAQ software writes them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+import json
+import math
+from pathlib import Path
+import shutil
+from typing import Any
+
+import cv2
+from miniscope_ros.daq.catalogue import load_catalogue
+from miniscope_ros.errors import ConfigurationError, DeviceError
+from miniscope_ros.recordings.bag.acquisitions import RecordedAcquisition
+import numpy as np
+from numpy.typing import NDArray
+
+CODECS = {'ffv1': 'FFV1', 'grey': 'GREY', 'mjpg': 'MJPG'}
+"""Codec names and what the format calls them; all but MJPG keep every bit."""
+
+_RATE = 60.0  # the format's files all say so, whatever the rate was
+_GAINS = ('Low', 'Medium', 'High')
+_DEVICE_KEYS = {'led': 'led0', 'led2': 'led1', 'focus': 'ewl'}
+
+
+class MiniscopeDaqWriter:
+    """The folder of one scope: videos, time stamps, orientation, metadata."""
+
+    def __init__(self, folder: Path, acquisition: RecordedAcquisition, recording_start_ns: int,
+                 device_id: int, codec: str = 'ffv1', frames_per_file: int = 1000) -> None:
+        """Make the folder; recording_start_ns is the zero of its times."""
+        self._folder = folder
+        self._acquisition = acquisition
+        # Exactly 0 for the scope that started first.
+        self._offset_ms = (acquisition.start_ns - recording_start_ns) / 1e6
+        self._device_id = device_id
+        self._codec = codec
+        self._frames_per_file = frames_per_file
+        self._count = 0
+        self._shape: tuple[int, ...] = ()
+        self._video: _Video | None = None
+        folder.mkdir()
+        self._stamps = (folder / 'timeStamps.csv').open('w', encoding='ascii')
+        self._stamps.write('Frame Number,Time Stamp (ms),Buffer Index,DAQ Frame Number\n')
+
+    def add(self, image: NDArray[np.uint8], time_ms: float, device_frame_count: int) -> None:
+        """Append a frame; ConfigurationError for one that the files cannot hold."""
+        if not self._shape:
+            self._shape = image.shape
+            if self._codec == 'grey' and image.ndim == 3:
+                raise ConfigurationError('GREY holds no colour; use --codec ffv1 or mjpg')
+        if image.shape != self._shape:
+            raise ConfigurationError(f'the image size changes from {self._shape} to '
+                                     f'{image.shape} at frame {self._count}')
+        number, place = divmod(self._count, self._frames_per_file)
+        if place == 0:
+            self._close_video()
+            self._video = _Video(self._folder / f'{number}.avi', self._codec, image.shape)
+        assert self._video is not None
+        self._video.add(image)
+        self._stamps.write(f'{self._count},{round(time_ms + self._offset_ms)},0,'
+                           f'{device_frame_count}\n')
+        self._count += 1
+
+    def finish(self) -> None:
+        """Write what is left; DeviceError if a video is not what was written."""
+        self._close_video()
+        self._stamps.close()
+        rows = self._acquisition.orientation
+        if len(rows):
+            with (self._folder / 'headOrientation.csv').open('w', encoding='ascii') as file:
+                file.write('Time Stamp (ms),qw,qx,qy,qz\n')
+                for _, time_ms, *quaternion in rows.tolist():
+                    file.write(f'{round(time_ms + self._offset_ms)},'
+                               f'{",".join(map(repr, quaternion))}\n')
+        _write_json(self._folder / 'metaData.json', self._metadata())
+
+    def discard(self) -> None:
+        """Close and delete what has been written."""
+        if self._video is not None:
+            self._video.release()
+        self._stamps.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _close_video(self) -> None:
+        if self._video is not None:
+            self._video.finish()
+            self._video = None
+
+    def _metadata(self) -> dict[str, Any]:
+        acquisition = self._acquisition
+        height, width = self._shape[:2]
+        metadata: dict[str, Any] = {
+            'deviceName': acquisition.name,
+            'deviceType': acquisition.device_type,
+            'deviceID': self._device_id,
+            'framesPerFile': self._frames_per_file,
+            'compression': CODECS[self._codec],
+            'ROI': {'leftEdge': 0, 'topEdge': 0, 'width': width, 'height': height},
+        }
+        metadata.update(device_settings(acquisition))
+        return metadata
+
+
+def device_settings(acquisition: RecordedAcquisition) -> dict[str, str | int]:
+    """
+    Return the controls in force as the format names and types them.
+
+    Its LED values are whole numbers; a fraction is rounded, but a lit LED is never shown as 0.
+    """
+    settings: dict[str, str | int] = {}
+    rate = acquisition.controls.get('frame_rate', acquisition.frame_rate)
+    if math.isfinite(rate):
+        settings['frameRate'] = f'{rate:g}FPS'
+    for control, value in acquisition.controls.items():
+        if control == 'gain':
+            settings['gain'] = _gain(acquisition.device_type, value)
+        elif control == 'focus':
+            settings[_DEVICE_KEYS[control]] = round(value)
+        elif control in _DEVICE_KEYS:
+            settings[_DEVICE_KEYS[control]] = round(value) or math.ceil(value)
+    return settings
+
+
+def write_session(folder: Path, names: list[str], start_ns: int, animal: str) -> None:
+    """Write the metadata above the devices' folders; start_ns is the zero of all their times."""
+    start = datetime.fromtimestamp(start_ns // 10**9)
+    milliseconds = start_ns // 10**6
+    _write_json(folder / 'metaData.json', {
+        'researcherName': '', 'animalName': animal, 'experimentName': '',
+        'recordingStartTime': {
+            'year': start.year, 'month': start.month, 'day': start.day, 'hour': start.hour,
+            'minute': start.minute, 'second': start.second, 'msec': milliseconds % 1000,
+            'msecSinceEpoch': milliseconds},
+        'miniscopes': names, 'cameras': []})
+
+
+class _Video:
+    """One file. OpenCV tells of no error while writing, so that it is read back at the end."""
+
+    def __init__(self, path: Path, codec: str, shape: tuple[int, ...]) -> None:
+        self._path = path
+        self._lossless = codec != 'mjpg'
+        self._count = 0
+        self._last: NDArray[np.uint8] | None = None
+        fourcc = cv2.VideoWriter.fourcc(*CODECS[codec])
+        self._writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, fourcc, _RATE,
+                                       (shape[1], shape[0]), len(shape) == 3)
+        if not self._writer.isOpened():
+            raise DeviceError(f'{path}: OpenCV cannot write {CODECS[codec]}; is there space, and '
+                              'was this OpenCV built with FFmpeg?')
+
+    def add(self, image: NDArray[np.uint8]) -> None:
+        self._last = image
+        self._writer.write(np.ascontiguousarray(image))
+        self._count += 1
+
+    def release(self) -> None:
+        self._writer.release()
+
+    def finish(self) -> None:
+        self.release()
+        reader = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        try:
+            count = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
+            reader.set(cv2.CAP_PROP_POS_FRAMES, self._count - 1)
+            read, last = reader.read()
+        finally:
+            reader.release()
+        if count != self._count or not read:
+            raise DeviceError(f'{self._path} holds {count} of {self._count} frames; is the disk '
+                              'full?')
+        assert self._last is not None
+        if self._last.ndim == 2:
+            last = last[:, :, 0]
+        if self._lossless and not np.array_equal(last, self._last):
+            raise DeviceError(f'{self._path}: this OpenCV does not keep every bit; try '
+                              '--codec grey, or another OpenCV')
+
+
+def _gain(device_type: str, value: float) -> str:
+    """Return Low, Medium or High where the type has three gains, else the number."""
+    known = load_catalogue().get(device_type)
+    gain = known.controls.get('gain') if known else None
+    choices = sorted(gain.choices or ()) if gain else []
+    if len(choices) == len(_GAINS) and value in choices:
+        return _GAINS[choices.index(value)]
+    return f'{value:g}'
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=4) + '\n', encoding='utf-8')

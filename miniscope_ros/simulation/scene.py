@@ -1,0 +1,159 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+A field of neurons as a one-photon miniscope sees it.
+
+Frame n of a seed is always the same picture under the same exposure, whenever it is asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import math
+from statistics import NormalDist
+
+import cv2
+from miniscope_ros.simulation.anatomy import Footprint, footprints, place_cells, tissue
+from miniscope_ros.simulation.calcium import Activity
+import numpy as np
+from numpy.typing import NDArray
+
+CELLS = 100
+BLACK = 4.0  # grey value of a dark pixel
+READ_NOISE = 0.8  # deviation of a dark pixel [grey values]
+PHOTONS = 25.0  # photo-electrons per grey value at gain 1
+FULL = 425.0  # mean grey value above black at brightness 1.0
+BLUR = 0.06  # defocus per unit of the focus control [px in a field of 608 px]
+NEUROPIL = 0.25  # what the population's mean activity adds to the whole field's brightness
+BAND = 1 << 16  # [px]
+# Drift of the brain: amplitude [px in a field of 608 px] and period [s] of each component.
+DRIFT = ((1.3, 41.0), (0.9, 17.3), (0.5, 6.1), (0.2, 1.9))
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What decides how a frame looks, apart from the tissue."""
+
+    brightness: float  # light x exposure time x gain; 1.0: full light, the type's rate, gain 1
+    gain: float
+    defocus: float  # distance from the best focus, in units of the control
+
+    def mixed(self, other: Exposure) -> Exposure:
+        """Return an exposure that was half under this and half under the other setting."""
+        return Exposure(
+            (self.brightness + other.brightness) / 2, (self.gain + other.gain) / 2,
+            (self.defocus + other.defocus) / 2)
+
+
+class Scene:
+    """The tissue under the scope; it renders frames and knows the truth behind them."""
+
+    def __init__(self, width: int, height: int, *, seed: int, step_s: float) -> None:
+        """Draw the tissue for an image size [px]; a frame lasts step_s [s]."""
+        rng = np.random.default_rng([seed, 1])
+        self.width, self.height = width, height
+        self._seed = seed
+        self._step_s = step_s
+        side = min(width, height)
+        self._unit = side / 608
+        self._coarse = max(1, int(self._unit))  # the tissue is drawn on a grid of so many px
+        self._border = math.ceil(8 * self._unit)
+        rows, columns = (
+            -(-(length + 2 * self._border) // self._coarse) for length in (height, width))
+        self._padded = columns * self._coarse, rows * self._coarse
+        self._cells = place_cells(rng, CELLS, width / side, height / side, 0.055)
+        self._activity = Activity(seed, CELLS, step_s)
+        # The centres of a coarser grid's pixels lie between those of the image.
+        self._sharp = tissue(
+            rng, self._cells, (rows, columns), side / self._coarse,
+            (self._border + 0.5) / self._coarse - 0.5)
+        self._phases = rng.uniform(0, 2 * math.pi, (2, len(DRIFT)))
+        self._noise = np.array(
+            [NormalDist().inv_cdf((byte + 0.5) / 256) for byte in range(256)],
+            np.float32)[None]
+        self._exposure: Exposure | None = None
+        self._defocus = math.nan
+        self._rest = self._active = self._sharp  # until the first exposure is known
+        self._footprints: list[Footprint] = []
+        self._deviation = self._sharp
+        self._signal = np.empty((height, width), np.float32)
+        # Bands that stay in the processor's cache and wake none of OpenCV's worker threads.
+        self._band = max(1, BAND // width)  # [rows]
+        self._scratch = np.empty((self._band, width), np.float32)
+        self._grey = np.empty((self._band, width), np.uint8)
+        self._chroma = np.full((self._band, width), 128, np.uint8)
+
+    @property
+    def cell_positions(self) -> NDArray[np.float64]:
+        """Return the cells' centres at rest, shape (cells, 2): x, y [px] in the image."""
+        return np.column_stack((self._cells.x, self._cells.y)) * min(self.width, self.height)
+
+    def activity(self, frame: int) -> NDArray[np.float32]:
+        """Return the activity of every cell at a frame, shape (cells,): 0 at rest."""
+        return self._activity.at(frame)
+
+    def motion(self, frame: int) -> tuple[float, float]:
+        """Return how far the tissue lies from rest at a frame: x, y [px]."""
+        time = frame * self._step_s
+        x, y = (
+            self._unit * sum(
+                amplitude * math.sin(2 * math.pi * time / period + phase)
+                for (amplitude, period), phase in zip(DRIFT, phases, strict=True))
+            for phases in self._phases)
+        return x, y
+
+    def render(self, frame: int, exposure: Exposure, out: NDArray[np.uint8]) -> None:
+        """Draw a frame into out, shape (height, width, 2): grey value and chroma, as YUYV."""
+        self._expose(exposure)
+        activity = self.activity(frame)
+        np.copyto(self._active, self._rest)
+        for cell in np.flatnonzero(activity > 0.02):
+            footprint = self._footprints[cell]
+            patch = self._active[footprint.place]
+            cv2.scaleAdd(footprint.brightness, float(activity[cell]), patch, patch)
+        x, y = self.motion(frame)
+        cv2.getRectSubPix(
+            self._active, (self.width, self.height),
+            (self._border + (self.width - 1) / 2 - x, self._border + (self.height - 1) / 2 - y),
+            self._signal)
+        level = FULL * exposure.brightness * (1 + NEUROPIL * float(activity.mean()))
+        random = np.random.SFC64([self._seed, 2, frame])
+        for top in range(0, self.height, self._band):
+            band = slice(top, top + self._band)
+            signal = self._signal[band]
+            noise, grey = self._scratch[:len(signal)], self._grey[:len(signal)]
+            cv2.LUT(self._bytes(random, signal.shape), self._noise, noise)
+            cv2.multiply(noise, self._deviation[band], noise)
+            cv2.addWeighted(signal, level, noise, 1.0, BLACK, grey, cv2.CV_8U)
+            cv2.merge((grey, self._chroma[:len(signal)]), out[band])
+
+    @staticmethod
+    def _bytes(random: np.random.SFC64, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        count = math.prod(shape)
+        return random.random_raw(-(-count // 8)).view(np.uint8)[:count].reshape(shape)
+
+    def _expose(self, exposure: Exposure) -> None:
+        """Prepare what stays the same as long as the exposure does."""
+        if exposure == self._exposure:
+            return
+        if exposure.defocus != self._defocus:
+            self._focus(exposure.defocus)
+        border = self._border
+        rest = self._rest[border:border + self.height, border:border + self.width]
+        # Variance of photon noise in grey values: mean x gain / photo-electrons per grey value.
+        variance = rest * (FULL * exposure.brightness * exposure.gain / PHOTONS)
+        self._deviation = np.sqrt(variance + READ_NOISE ** 2)
+        self._exposure = exposure
+
+    def _focus(self, defocus: float) -> None:
+        """Prepare what stays the same as long as the focus does."""
+        blur = math.hypot(0.7, BLUR * defocus) * self._unit  # [px]
+        blurred = cv2.GaussianBlur(self._sharp, (0, 0), blur / self._coarse)
+        self._rest = np.asarray(
+            cv2.resize(blurred, self._padded, interpolation=cv2.INTER_CUBIC), np.float32)
+        self._active = np.empty_like(self._rest)
+        self._footprints = footprints(
+            self._cells, self._padded[::-1], min(self.width, self.height), self._border, blur)
+        for footprint in self._footprints:
+            footprint.brightness[:] *= self._rest[footprint.place]
+        self._defocus = defocus

@@ -1,0 +1,263 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command export_bag: what it refuses, leaves behind, reports, and costs."""
+import fcntl
+import os
+from pathlib import Path
+import pty
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import cv2
+from miniscope_ros.commands.export_bag import DONE, FAILED, INTERRUPTED, main, PARTLY
+from miniscope_ros.recordings.bag.acquisitions import read_contents
+from miniscope_ros.recordings.bag.reader import Bag
+import pytest
+from recorded_bag import MCAP, Scope, SQLITE, write_bag
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
+
+COMMAND = [sys.executable, '-m', 'miniscope_ros.commands.export_bag']
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture(name='bag')
+def fixture_bag(tmp_path: Path) -> Path:
+    return write_bag(tmp_path / 'bag', Scope(lost={30: 2}, led_change=(40, 55.0)))
+
+
+def test_an_existing_folder_is_replaced_only_by_force(
+        bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'old.txt').write_text('old')
+    assert main([str(bag), str(out)]) == FAILED
+    assert f'{out} exists; choose another name, or replace it with --force' in (
+        capsys.readouterr().err)
+    assert names(out) == ['old.txt']
+    assert main([str(bag), str(out), '--force']) == DONE
+    assert names(out) == ['metaData.json', 'miniscope', 'report.png', 'report.txt']
+    assert names(tmp_path) == ['bag', 'out']
+
+
+def test_an_empty_folder_is_filled(bag: Path, tmp_path: Path) -> None:
+    (tmp_path / 'out').mkdir()
+    assert main([str(bag), str(tmp_path / 'out')]) == DONE
+
+
+@pytest.mark.parametrize('out', ['bag', '.'])
+def test_force_deletes_no_recording(
+        bag: Path, tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (bag / 'bag_0.mcap').read_bytes()
+    assert main([str(bag), str(tmp_path / out), '--force']) == FAILED
+    assert 'holds a recording' in capsys.readouterr().err
+    assert (bag / 'bag_0.mcap').read_bytes() == before
+
+
+def test_a_failed_export_keeps_what_was_there(bag: Path, tmp_path: Path) -> None:
+    out = tmp_path / 'out'
+    assert main([str(bag), str(out)]) == DONE
+    before = (out / 'miniscope' / '0.avi').read_bytes()
+    empty = write_bag(tmp_path / 'empty', Scope(), without=('image_raw',))
+    assert main([str(empty), str(out), '--force']) == FAILED
+    assert (out / 'miniscope' / '0.avi').read_bytes() == before
+    assert names(tmp_path) == ['bag', 'empty', 'out']
+
+
+@pytest.mark.parametrize('arguments', [
+    ['bag'], ['--check', 'bag', 'out'], ['bag', 'out', '--codec', 'xvid'],
+    ['bag', 'out', '--format', 'tiff'], ['bag', 'out', '--frames-per-file', '0'], []])
+def test_wrong_command_lines(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize('missing, cure', [
+    ('h5py', 'pip install pynwb ndx-miniscope'), ('pynwb', 'pip install pynwb ndx-miniscope'),
+    ('rosbags', 'pip install rosbags'), ('yaml', 'pip install pyyaml')])
+def test_a_missing_library_is_named_with_its_cure(
+        bag: Path, tmp_path: Path, missing: str, cure: str) -> None:
+    code = (f'import sys; sys.modules["{missing}"] = None; '
+            'from miniscope_ros.commands.export_bag import main; sys.exit(main(sys.argv[1:]))')
+    run = subprocess.run(
+        [sys.executable, '-c', code, str(bag), str(tmp_path / 'out'), '--format', 'nwb'],
+        capture_output=True, text=True, timeout=60)
+    assert run.returncode == FAILED and cure in run.stderr and 'Traceback' not in run.stderr
+    assert names(tmp_path) == ['bag']
+
+
+def test_a_missing_matplotlib_costs_the_picture_only(bag: Path, tmp_path: Path) -> None:
+    code = ('import sys; sys.modules["matplotlib"] = None; '
+            'from miniscope_ros.commands.export_bag import main; sys.exit(main(sys.argv[1:]))')
+    run = subprocess.run([sys.executable, '-c', code, str(bag), str(tmp_path / 'out')],
+                         capture_output=True, text=True, timeout=60)
+    assert run.returncode == DONE and 'no picture: it needs matplotlib' in run.stderr
+    assert names(tmp_path / 'out') == ['metaData.json', 'miniscope', 'report.txt']
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('formats', [['miniscope_daq'], ['nwb', 'miniscope_daq']])
+def test_an_interrupted_export_leaves_nothing(
+        tmp_path: Path, number: signal.Signals, formats: list[str]) -> None:
+    if 'nwb' in formats:
+        pytest.importorskip('pynwb')
+        pytest.importorskip('ndx_miniscope')
+    bag = write_bag(tmp_path / 'bag', Scope(size=(608, 608), frames=400))
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'old.txt').write_text('old')
+    options = [word for name in formats for word in ('--format', name)]
+    process = subprocess.Popen([*COMMAND, str(bag), str(out), '--force', *options],
+                               stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not any(file.stat().st_size > 1 << 20 for file in tmp_path.glob('.out*/*/*.avi')):
+            assert process.poll() is None and time.monotonic() < deadline
+        assert names(out) == ['old.txt']
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == INTERRUPTED
+    assert errors == 'export_bag: interrupted; nothing was exported\n'
+    assert names(tmp_path) == ['bag', 'out'] and names(out) == ['old.txt']
+
+
+def test_a_full_disk_is_no_success(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / 'bag', Scope(size=(608, 608), frames=12))
+    limit = 1 << 20  # OpenCV itself says nothing of what it could not write
+
+    def limit_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    run = subprocess.run([*COMMAND, str(bag), str(tmp_path / 'out')], capture_output=True,
+                         text=True, timeout=60, preexec_fn=limit_files)
+    assert run.returncode == FAILED
+    assert 'is the disk full?' in run.stderr and 'Traceback' not in run.stderr
+    assert names(tmp_path) == ['bag']
+
+
+def test_the_report_tells_what_was_recorded(
+        bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip('matplotlib')
+    assert main([str(bag), str(tmp_path / 'out')]) == DONE
+    text = (tmp_path / 'out' / 'report.txt').read_text()
+    assert capsys.readouterr().out == text
+    for line in ('frames        60', 'duration      0:00:03.1, from ', 'frames/s (set: 20)',
+                 'measured rate 19.7', 'lost          2 of 62 (3.23 %)', 'longest 152.',
+                 'at 0:00:01.5', 'controls      led 12.5, focus -5, gain 2, frame_rate 20; 1 ch',
+                 'orientation   60 rows', '! 3.2 % of the frames were lost'):
+        assert line in text
+    picture = cv2.imread(str(tmp_path / 'out' / 'report.png'))
+    assert picture.shape[1] == 1800 and picture.std() > 10
+
+
+def test_check_reports_and_exports_nothing(
+        bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / 'here').mkdir()
+    monkeypatch.chdir(tmp_path / 'here')
+    before = {path: path.read_bytes() for path in bag.iterdir()}
+    assert main(['--check', str(bag)]) == DONE
+    assert 'frames        60' in capsys.readouterr().out
+    assert names(tmp_path / 'here') == ['bag_report.png']
+    assert {path: path.read_bytes() for path in bag.iterdir()} == before
+    (bag / 'metadata.yaml').unlink()
+    assert main(['--check', str(bag)]) == PARTLY
+    (bag / 'bag_0.mcap').unlink()
+    assert main(['--check', str(bag)]) == FAILED
+
+
+def test_check_matches_the_export(bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(['--check', str(bag)])
+    checked = capsys.readouterr().out
+    main([str(bag), 'out'])
+    assert capsys.readouterr().out == checked
+
+
+def bytes_read() -> int:
+    """Return how much this process has read from files."""
+    return int(Path('/proc/self/io').read_text().split()[1])
+
+
+@pytest.mark.skipif(not Path('/proc/self/io').exists(), reason='this system does not count reads')
+@pytest.mark.parametrize('storage', [MCAP, SQLITE])
+def test_check_does_not_read_the_images(tmp_path: Path, storage: StoragePlugin) -> None:
+    path = write_bag(tmp_path / 'bag', Scope(size=(608, 608), frames=100), storage=storage)
+    read_contents(Bag(path), lambda done: None)  # loads what is loaded once
+    before = bytes_read()
+    acquisition, = read_contents(Bag(path), lambda done: None)
+    read = bytes_read() - before
+    assert len(acquisition.images) == 100
+    assert read < sum(file.stat().st_size for file in path.iterdir()) / 10
+
+
+def peak_memory(bag: Path, out: Path, *options: str) -> int:
+    """Return the largest resident size of an export [bytes]."""
+    # Not from getrusage, which counts what the parent had before the exec.
+    code = ('import sys; from miniscope_ros.commands.export_bag import main; '
+            'status = main(sys.argv[1:]); '
+            'print(open("/proc/self/status").read()); sys.exit(status)')
+    run = subprocess.run([sys.executable, '-c', code, str(bag), str(out), *options],
+                         capture_output=True, text=True, timeout=240, check=True)
+    return 1024 * int(run.stdout.partition('VmHWM:')[2].split()[0])
+
+
+@pytest.mark.skipif(not Path('/proc/self/status').exists(), reason='needs /proc')
+@pytest.mark.parametrize('storage, compression', [
+    (MCAP, CompressionMode.NONE), (MCAP, CompressionMode.STORAGE),
+    (MCAP, CompressionMode.FILE), (SQLITE, CompressionMode.NONE)])
+def test_memory_does_not_grow_with_the_bag(
+        tmp_path: Path, storage: StoragePlugin, compression: CompressionMode) -> None:
+    options = ['--codec', 'grey']
+    if storage == MCAP and compression == CompressionMode.NONE:
+        options += ['--format', 'miniscope_daq']
+        if pynwb_is_there():
+            options += ['--format', 'nwb']
+    sizes = []
+    for number, frames in enumerate((50, 450)):
+        bag = write_bag(tmp_path / f'bag{number}', Scope(size=(608, 608), frames=frames),
+                        storage=storage, compression=compression)
+        sizes.append(peak_memory(bag, tmp_path / f'out{number}', *options))
+    images = 400 * 608 * 608
+    assert sizes[1] - sizes[0] < images / 10, sizes
+
+
+def pynwb_is_there() -> bool:
+    try:
+        import ndx_miniscope  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def test_a_bar_is_shown_on_a_terminal_only(bag: Path, tmp_path: Path) -> None:
+    pytest.importorskip('tqdm')
+    run = subprocess.run([*COMMAND, str(bag), str(tmp_path / 'out')], capture_output=True,
+                         text=True, timeout=60)
+    assert run.returncode == DONE and run.stderr == ''
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 100, 0, 0))
+    process = subprocess.Popen([*COMMAND, str(bag), str(tmp_path / 'out2')], stderr=slave,
+                               stdout=subprocess.DEVNULL)
+    os.close(slave)
+    shown = b''
+    try:
+        while part := os.read(master, 65536):
+            shown += part
+    except OSError:  # the terminal's other end was closed
+        pass
+    finally:
+        os.close(master)
+    assert process.wait(60) == DONE
+    assert b'exporting: 100%' in shown and b'60/60' in shown

@@ -1,0 +1,63 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The linters and the type checker find nothing to say."""
+from pathlib import Path
+import subprocess
+import sys
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NOT_OURS = {'build', 'install', 'log'}
+SUFFIXES = {'.bash', '.c', '.cfg', '.h', '.msg', '.py', '.rules', '.toml', '.xml', '.yaml'}
+FILES = sorted(
+    path for entry in ROOT.iterdir() if entry.name[0] != '.' and entry.name not in NOT_OURS
+    for path in [entry, *entry.rglob('*')] if path.is_file()
+)
+PYTHON_FILES = [str(path) for path in FILES if path.suffix == '.py']
+
+
+def run(*command: str) -> None:
+    """Fail with the command's output unless it ends well."""
+    result = subprocess.run([sys.executable, '-m', *command], cwd=ROOT, timeout=240,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert result.returncode == 0, result.stdout
+
+
+def test_every_file_names_copyright_and_licence() -> None:
+    sources = [path for path in FILES
+               if path.suffix in SUFFIXES or path.name in ('CMakeLists.txt', 'Makefile')]
+    without = [
+        str(path.relative_to(ROOT)) for path in sources
+        if not {'Copyright 2026 miniscope_ros contributors',
+                'SPDX-License-Identifier: BSD-3-Clause'}
+        <= {line.strip(' #/<!->') for line in path.read_text().splitlines()[:5]}
+    ]
+    assert PYTHON_FILES and not without
+
+
+def test_ament_flake8() -> None:
+    main = pytest.importorskip('ament_flake8.main')
+    assert main.main(argv=['--config', str(ROOT / 'setup.cfg'), *PYTHON_FILES]) == 0
+
+
+def test_ament_pep257() -> None:
+    main = pytest.importorskip('ament_pep257.main')
+    assert main.main(argv=PYTHON_FILES) == 0
+
+
+def test_ruff() -> None:
+    pytest.importorskip('ruff')
+    run('ruff', 'check', '--no-cache', '.')
+
+
+def test_mypy() -> None:
+    pytest.importorskip('mypy')
+    run('mypy', '--strict', 'miniscope_ros')
+
+
+def test_nothing_imports_upwards() -> None:
+    pytest.importorskip('importlinter')
+    result = subprocess.run([Path(sys.executable).with_name('lint-imports'), '--no-cache'],
+                            cwd=ROOT, timeout=240, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr

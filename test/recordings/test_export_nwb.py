@@ -1,0 +1,93 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bags become NWB files that pynwb reads and nwbinspector accepts."""
+from datetime import timezone
+from pathlib import Path
+from typing import Any
+
+from miniscope_ros.commands.export_bag import DONE, FAILED, main, PARTLY
+import numpy as np
+import pytest
+from recorded_bag import EPOCH_NS, Scope, SQLITE, write_bag
+
+pynwb = pytest.importorskip('pynwb')
+pytest.importorskip('ndx_miniscope')
+
+
+def export(tmp_path: Path, *scopes: Scope, expected: int = DONE, **kwargs: Any) -> Path:
+    bag = write_bag(tmp_path / 'bag', *scopes, **kwargs)
+    assert main([str(bag), str(tmp_path / 'out'), '--format', 'nwb']) == expected
+    return tmp_path / 'out'
+
+
+def assert_equal_series(series: Any, scope: Scope) -> None:
+    assert series.data.shape == (scope.frames, *scope.size)  # NWB: time, width, height
+    for number in range(scope.frames):
+        assert np.array_equal(series.data[number].T, scope.image(number)), f'frame {number}'
+    assert series.timestamps[:].tolist() == [
+        scope.time_ms(number) / 1000 for number in range(scope.frames)]
+
+
+@pytest.mark.parametrize('size, frames', [((608, 608), 20), ((48, 32), 200)])
+def test_pynwb_reads_everything_back(tmp_path: Path, size: tuple[int, int], frames: int) -> None:
+    scope = Scope(size=size, frames=frames, lost={7: 1, 12: 3})
+    out = export(tmp_path, scope)
+    with pynwb.NWBHDF5IO(out / 'miniscope.nwb', 'r') as io:
+        file = io.read()
+        series = file.acquisition['OnePhotonSeries']
+        assert_equal_series(series, scope)
+        assert series.data.compression == 'gzip' and series.data.chunks == (1, *scope.size)
+        device = series.imaging_plane.device
+        assert (device.deviceType, device.frameRate, device.gain, device.led0) == (
+            'Miniscope_V4_BNO', '20FPS', 'Medium', 12)
+        assert 'led 12.5, focus -5, gain 2, frame_rate 20' in device.description
+        assert series.imaging_plane.imaging_rate == pytest.approx(1000 / 50.6, rel=0.01)
+        head = file.processing['behavior']['HeadOrientation']
+        assert head.unit == 'au'
+        assert [tuple(row) for row in head.data[:]] == [
+            scope.quaternion(number) for number in range(scope.frames)]
+        assert np.array_equal(head.timestamps[:], series.timestamps[:])
+        lost = file.intervals['lost_frames'].to_dataframe()
+        assert lost['lost'].tolist() == [1, 3]
+        assert lost['evidence'].tolist() == ['counter', 'counter']
+        assert lost['start_time'].tolist() == [scope.time_ms(6) / 1000, scope.time_ms(11) / 1000]
+        assert lost['stop_time'].tolist() == [scope.time_ms(7) / 1000, scope.time_ms(12) / 1000]
+        start = file.session_start_time.astimezone(timezone.utc).timestamp()
+        assert start == pytest.approx(EPOCH_NS / 1e9, abs=1e-5)
+
+
+def test_nwbinspector_finds_nothing_critical(tmp_path: Path) -> None:
+    nwbinspector = pytest.importorskip('nwbinspector')
+    scopes = [Scope(frames=200, lost={50: 2}), Scope(node='/rat2/miniscope', frames=150,
+                                                     orientation=False)]
+    out = export(tmp_path, *scopes, storage=SQLITE)
+    for name in ('miniscope.nwb', 'rat2_miniscope.nwb'):
+        findings = list(nwbinspector.inspect_nwbfile(nwbfile_path=str(out / name)))
+        assert findings  # it looked: nobody has told the experimenter, for one
+        grave = [finding for finding in findings if finding.importance.name in (
+            'CRITICAL', 'PYNWB_VALIDATION', 'ERROR')]
+        assert not grave, grave
+        assert not pynwb.validate(path=str(out / name))
+
+
+def test_both_formats_at_once(tmp_path: Path) -> None:
+    scope = Scope(frames=40)
+    bag = write_bag(tmp_path / 'bag', scope)
+    out = tmp_path / 'out'
+    assert main([str(bag), str(out), '--format', 'nwb', '--format', 'miniscope_daq']) == DONE
+    assert sorted(path.name for path in out.iterdir()) == [
+        'metaData.json', 'miniscope', 'miniscope.nwb', 'report.png', 'report.txt']
+    with pynwb.NWBHDF5IO(out / 'miniscope.nwb', 'r') as io:
+        assert_equal_series(io.read().acquisition['OnePhotonSeries'], scope)
+
+
+def test_colour_is_refused_and_leaves_nothing(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = export(tmp_path, Scope(encoding='bgr8'), expected=FAILED)
+    assert 'NWB takes grey frames only' in capsys.readouterr().err
+    assert not out.exists() and not list(tmp_path.glob('.out*'))
+
+
+def test_the_rest_is_written_where_one_scope_has_colour(tmp_path: Path) -> None:
+    out = export(tmp_path, Scope(encoding='bgr8'), Scope(node='/grey'), expected=PARTLY)
+    assert [path.name for path in out.glob('*.nwb')] == ['grey.nwb']
