@@ -32,14 +32,14 @@ from miniscope_ros.errors import (
     MiniscopeError,
     NoLink,
 )
-from miniscope_ros.sources.source import (
+from miniscope_ros.model import (
     ControlEvent,
     RawFrame,
     Reason,
-    Source,
     SourceInfo,
     StampSource,
 )
+from miniscope_ros.sources.source import Source
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from miniscope_ros.sources.source import ControlEvent
+from miniscope_ros.model import ControlEvent
 
 _CERTAIN = 2
 

@@ -12,7 +12,7 @@ from miniscope_ros.acquisition.frame_accounting import Frame
 from miniscope_ros.acquisition.loss import LossTotals
 from miniscope_ros.acquisition.orientation import OrientationHealth
 from miniscope_ros.acquisition.ros_clock import ClockState
-from miniscope_ros.sources.source import ControlEvent, SourceInfo
+from miniscope_ros.model import ControlEvent, SourceInfo
 
 
 @dataclass(frozen=True)

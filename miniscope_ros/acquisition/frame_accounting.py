@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import math
 
 from miniscope_ros.acquisition.loss import FrameLoss, LossAccount
-from miniscope_ros.acquisition.orientation import ReadingStatus
 from miniscope_ros.acquisition.period import Period
 from miniscope_ros.acquisition.ros_clock import RosTime
 from miniscope_ros.acquisition.timestamps import TimestampFilter
-from miniscope_ros.sources.source import RawFrame, Source, StampSource
+from miniscope_ros.model import Content, RawFrame, ReadingStatus, StampSource
+from miniscope_ros.sources.source import Source
 
 _IN_TIME = 0.9  # part of a period after a frame's end, a rest for the jitter of stamps
 
@@ -34,6 +34,7 @@ class Frame:
     time_ms: float
     rate: float  # measured [frames/s]; NaN while unknown
     waiting: Callable[[], bool]  # whether another frame is ready already
+    content: Content = Content.NOT_CHECKED
 
 
 class FrameAccounting:

@@ -5,24 +5,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 import math
 
 from miniscope_ros.acquisition.device_counter import DeviceCounter
 from miniscope_ros.acquisition.period import Period
+from miniscope_ros.model import Evidence
 
 _SMOOTHING = 0.4
 _GUESSES = 3  # that must agree: a late host catches up sooner
-
-
-class Evidence(IntEnum):
-    """How a lost frame is known; the numbers are those of FrameInfo.msg."""
-
-    NONE = 0
-    SEQUENCE = 1
-    COUNTER = 2
-    TIME = 3
-    DAMAGED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +23,7 @@ class FrameLoss:
     damaged: int = 0
     evidence: Evidence = Evidence.NONE
     edges: int = 0  # of the lost ones those that the box finished: they have a sync edge
+    uncertainty: int = 0  # lost may be off by so many
 
 
 _NOTHING = FrameLoss()

@@ -9,12 +9,10 @@ A quaternion is w, x, y, z: floats are about a unit quaternion, ints are raw (1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import Enum
 import math
 
-from miniscope_ros.daq.packets import RawQuaternion
-
-Quaternion = tuple[float, float, float, float]
+from miniscope_ros.model import Quaternion, RawQuaternion, ReadingStatus
 
 ONE = 16384  # the BNO055's 1.0
 
@@ -55,16 +53,6 @@ def roll_pitch_yaw(quaternion: Quaternion | RawQuaternion) -> tuple[float, float
         math.atan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y)),
         math.asin(max(-1.0, min(1.0, 2 * (w * y - z * x)))),
         math.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
-
-
-class ReadingStatus(IntEnum):
-    """What is to become of a reading; the numbers are those of FrameInfo.msg."""
-
-    NONE = 0  # there is no reading
-    PUBLISHED = 1  # valid and new
-    REPEATED = 2  # equal to the valid one before
-    INVALID = 3  # not a unit quaternion
-    STALE = 4  # not known to follow the sensor
 
 
 class State(Enum):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 
 from miniscope_ros.acquisition.running_median import RunningMedian
-from miniscope_ros.sources.source import NEW_RATE_FRAMES
+from miniscope_ros.model import NEW_RATE_FRAMES
 
 _INTERVALS = 301
 _FEW_INTERVALS = 31  # of a camera whose rate follows the light

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import math
 
 from miniscope_ros.acquisition.running_median import RunningMedian
-from miniscope_ros.sources.source import RawFrame, StampSource
+from miniscope_ros.model import RawFrame, StampSource
 
 _OLDEST_NS = 20_000_000_000
 _FUTURE_NS = 1_000_000

@@ -13,8 +13,9 @@ import time
 from typing import Protocol
 import uuid
 
-from miniscope_ros.daq.packets import decode_words, encode, RawQuaternion
+from miniscope_ros.daq.packets import decode_words, encode
 from miniscope_ros.errors import DeviceError, DeviceLost
+from miniscope_ros.model import RawQuaternion
 from miniscope_ros.transports import v4l2_controls as controls
 from miniscope_ros.transports.transport import Transport
 import numpy as np

@@ -8,10 +8,10 @@ A packet is [8-bit write address, register bytes, data bytes], 2 to 6 bytes long
 
 from __future__ import annotations
 
+from miniscope_ros.model import RawQuaternion
+
 Packet = bytes
 
-RawQuaternion = tuple[int, int, int, int]
-"""A reading of the orientation sensor: w, x, y, z as int16, 1.0 = 16384."""
 
 SHORTEST = 2
 LONGEST = 6

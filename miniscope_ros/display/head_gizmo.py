@@ -14,11 +14,9 @@ from __future__ import annotations
 import math
 
 import cv2
+from miniscope_ros.model import Quaternion
 import numpy as np
 from numpy.typing import NDArray
-
-Quaternion = tuple[float, float, float, float]
-"""Orientation as w, x, y, z."""
 
 _Points = NDArray[np.float64]
 

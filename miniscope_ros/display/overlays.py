@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import math
 
 import cv2
-from miniscope_ros.display.head_gizmo import draw_head, draw_ring, Quaternion
+from miniscope_ros.display.head_gizmo import draw_head, draw_ring
+from miniscope_ros.model import Quaternion
 import numpy as np
 from numpy.typing import NDArray
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # What follows the header in the .msg file, as codes of the struct module.
-FRAME_INFO = 'QQIIBqqBBhddiI'
+FRAME_INFO = 'QQIIBqqBBhddiIBI'
 ORIENTATION_ROW = 'Q5d'
 IMU = '37d'  # quaternion as x, y, z, w and 9 covariances, then twice a vector with 9 covariances
 

@@ -24,13 +24,13 @@ from miniscope_msgs.msg import (
 )
 from miniscope_ros.acquisition.events import Change
 from miniscope_ros.acquisition.frame_accounting import Frame
-from miniscope_ros.acquisition.orientation import normalized, Quaternion, ReadingStatus, unit
+from miniscope_ros.acquisition.orientation import normalized, unit
 from miniscope_ros.display.overlays import FrameState
 from miniscope_ros.display.renderer import Display, picture_statistics, PictureStatistics
 from miniscope_ros.errors import ConfigurationError
+from miniscope_ros.model import Quaternion, ReadingStatus, SourceInfo
 from miniscope_ros.node.cdr import FRAME_INFO, image_packer, IMU, ORIENTATION_ROW, packer
 from miniscope_ros.node.parameter_specs import display_settings
-from miniscope_ros.sources.source import SourceInfo
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.duration import Duration
@@ -330,7 +330,7 @@ class Publishers:
             stamp.sec, stamp.nanosec, frame.frame_index, frame.capture_index, loss.lost,
             loss.damaged, loss.evidence, frame.device_frame_count, frame.sync_edge, reading_status,
             sample.stamp_source, sample.digital_inputs, frame.time_ms, sample.device_time_ms,
-            *divmod(frame.receive_ns, 1_000_000_000)))
+            *divmod(frame.receive_ns, 1_000_000_000), frame.content, loss.uncertainty))
 
     def _publish_orientation(self, frame: Frame) -> Quaternion | None:
         """

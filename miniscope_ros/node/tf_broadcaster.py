@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import TransformStamped
-from miniscope_ros.acquisition.orientation import Quaternion
+from miniscope_ros.model import Quaternion
 from rclpy.node import Node
 from tf2_ros import TransformBroadcaster
 

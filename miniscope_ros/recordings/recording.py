@@ -8,11 +8,9 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from miniscope_ros.model import Quaternion
 import numpy as np
 from numpy.typing import NDArray
-
-Quaternion = tuple[float, float, float, float]
-"""A unit quaternion: w, x, y, z."""
 
 
 @dataclass(frozen=True, slots=True)

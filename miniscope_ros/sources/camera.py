@@ -18,7 +18,12 @@ from miniscope_ros.errors import (
     EndOfData,
     Interrupted,
 )
-from miniscope_ros.sources.source import RawFrame, Reason, SourceInfo, StampSource
+from miniscope_ros.model import (
+    RawFrame,
+    Reason,
+    SourceInfo,
+    StampSource,
+)
 from miniscope_ros.sources.uncontrolled import UncontrolledSource
 from miniscope_ros.transports import device_node, discovery, usb
 import numpy as np

@@ -23,7 +23,7 @@ from miniscope_ros.errors import (
     MiniscopeError,
     NoLink,
 )
-from miniscope_ros.sources.source import (
+from miniscope_ros.model import (
     ControlEvent,
     NEW_RATE_FRAMES,
     RawFrame,

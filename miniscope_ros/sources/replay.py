@@ -14,9 +14,14 @@ import time
 from typing import Literal
 
 from miniscope_ros.errors import DeviceError, EndOfData
+from miniscope_ros.model import (
+    RawFrame,
+    Reason,
+    SourceInfo,
+    StampSource,
+)
 from miniscope_ros.recordings.formats import open_recording
 from miniscope_ros.recordings.recording import RecordedFrame, Recording
-from miniscope_ros.sources.source import RawFrame, Reason, SourceInfo, StampSource
 from miniscope_ros.sources.uncontrolled import UncontrolledSource
 
 Stamps = Literal['now', 'original']

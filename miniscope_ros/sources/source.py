@@ -5,88 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import IntEnum
-import math
 from threading import Event
 from typing import Protocol
 
 from miniscope_ros.daq.control import Control
-from miniscope_ros.daq.packets import RawQuaternion
-import numpy as np
-from numpy.typing import NDArray
-
-NEW_RATE_FRAMES = 10
-"""So many frames that began after a new frame rate was sent make its period known."""
-
-
-class StampSource(IntEnum):
-    """Where a stamp comes from; the numbers are those of FrameInfo.msg."""
-
-    BUFFER = 0
-    ARRIVAL = 1
-    PREDICTED = 2
-    RECORDED = 3
-
-
-class Reason(IntEnum):
-    """Why a control value was sent; the numbers are those of ControlChange.msg."""
-
-    START = 0
-    USER = 1
-    RESUME = 2
-    STOP = 3
-
-
-@dataclass(slots=True)
-class RawFrame:
-    """One frame with all that was read beside it."""
-
-    image: NDArray[np.uint8]  # (height, width) or (height, width, 3) BGR; valid until next read
-    stamp_ns: int  # the source's monotonic timeline; 0 where the transport had none
-    stamp_source: StampSource
-    receive_ns: int  # CLOCK_MONOTONIC when it was taken out of the transport
-    sequence: int | None = None  # the transport's number, lost frames included
-    device_count: int | None = None  # the device's own counter, as read
-    device_count_bits: int = 32  # at which width the counter wraps
-    device_time_ms: float = math.nan
-    quaternion: RawQuaternion | None = None
-    # A reading that comes as a unit quaternion already (recordings); raw ones come as quaternion.
-    orientation: tuple[float, float, float, float] | None = None
-    digital_inputs: int = -1  # bit mask; -1 unknown
-    damaged: bool = False  # image is not to be used
-    # CLOCK_MONOTONIC after what the device tells was read beside the frame; None: told in it.
-    read_ns: int | None = None
-
-
-@dataclass(slots=True)
-class ControlEvent:
-    """One value that was sent to the device."""
-
-    control: str
-    value: float
-    raw: int
-    reason: Reason
-    sent_ns: int  # CLOCK_MONOTONIC right after the last word
-
-
-@dataclass(frozen=True)
-class SourceInfo:
-    """What is known of a source once it is open."""
-
-    width: int
-    height: int
-    encoding: str  # mono8 or bgr8
-    device_type: str
-    has_orientation: bool
-    frame_rate: float  # the set rate [frames/s]; NaN where it is not known
-    period_ns: float = math.nan  # of a recording, the median interval between its frames
-    firmware: str = ''
-    card: str = ''
-    location: str = ''
-    path: str = ''
-    transport: str = ''
-    warnings: tuple[str, ...] = field(default=())
+from miniscope_ros.model import (
+    ControlEvent,
+    RawFrame,
+    Reason,
+    SourceInfo,
+)
 
 
 class Source(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from miniscope_ros.daq.control import Control
 from miniscope_ros.errors import ConfigurationError, DeviceError
-from miniscope_ros.sources.source import ControlEvent, RawFrame
+from miniscope_ros.model import ControlEvent, RawFrame
 
 
 class UncontrolledSource:

@@ -254,7 +254,8 @@ raise RuntimeError('an error of the program that uses the driver')
 def lit_rig(tmp_path: Path) -> Iterator[tuple[VirtualDaq, 'subprocess.Popen[str]']]:
     """Run a program that has lit a scope."""
     with VirtualDaq(tmp_path, [BoxConfig(rate=60.0)]) as rig:
-        program = rig.popen('-c', PROGRAM, str(TESTS), str(TESTS / 'support'), stderr=subprocess.PIPE)
+        program = rig.popen(
+            '-c', PROGRAM, str(TESTS), str(TESTS / 'support'), stderr=subprocess.PIPE)
         try:
             assert program.stdout is not None
             assert program.stdout.readline() == 'lit\n'

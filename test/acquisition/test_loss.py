@@ -10,11 +10,11 @@ from threading import Event
 from hypothesis import given
 from hypothesis import strategies as st
 from miniscope_ros.acquisition.frame_accounting import FrameAccounting
-from miniscope_ros.acquisition.loss import Evidence, FrameLoss, LossAccount
+from miniscope_ros.acquisition.loss import FrameLoss, LossAccount
 from miniscope_ros.acquisition.period import Period
 from miniscope_ros.acquisition.ros_clock import RosTime
+from miniscope_ros.model import Evidence, NEW_RATE_FRAMES
 from miniscope_ros.sources.camera import CameraSource
-from miniscope_ros.sources.source import NEW_RATE_FRAMES
 import pytest
 
 MS = 1_000_000

@@ -9,7 +9,7 @@ import random
 
 from capturing import capture, check_account, FAST
 from miniscope_ros.acquisition.frame_accounting import Frame
-from miniscope_ros.acquisition.orientation import ReadingStatus
+from miniscope_ros.model import ReadingStatus
 import psutil
 import pytest
 from virtual_daq import Fault

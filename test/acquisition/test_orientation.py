@@ -13,9 +13,7 @@ from miniscope_ros.acquisition.orientation import (
     State,
     unit,
 )
-from miniscope_ros.acquisition.orientation import (
-    ReadingStatus as Status,
-)
+from miniscope_ros.model import ReadingStatus as Status
 import pytest
 
 A, B, C = (16384, 0, 0, 0), (0, 16384, 0, 0), (0, 0, 16384, 0)
@@ -68,13 +66,6 @@ def test_pitch_is_clamped_at_the_pole():
     roll, pitch, yaw = roll_pitch_yaw((11586, 0, 11586, 0))
     assert pitch == math.pi / 2
     assert math.isfinite(roll) and math.isfinite(yaw)
-
-
-def test_verdicts_have_the_numbers_of_the_message():
-    msg = pytest.importorskip(
-        'miniscope_msgs.msg', reason='the workspace is not built').FrameInfo
-    assert {reading_status.name: reading_status.value for reading_status in Status} == {
-        name: getattr(msg, f'ORIENTATION_{name}') for name in Status.__members__}
 
 
 def test_nothing_is_published_before_the_first_change():

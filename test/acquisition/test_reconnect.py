@@ -16,11 +16,14 @@ import time
 
 from capturing import Capture, capture, check_account, DAMAGE, Ear, FAST, PATIENCE, V4
 from miniscope_ros.acquisition.frame_accounting import Frame
-from miniscope_ros.acquisition.loss import Evidence
-from miniscope_ros.acquisition.orientation import ReadingStatus
 from miniscope_ros.acquisition.ros_clock import RosTime
 from miniscope_ros.errors import DeviceError
-from miniscope_ros.sources.source import Reason, StampSource
+from miniscope_ros.model import (
+    Evidence,
+    ReadingStatus,
+    Reason,
+    StampSource,
+)
 import psutil
 import pytest
 from virtual_daq import BoxConfig, Fault, VirtualDaq

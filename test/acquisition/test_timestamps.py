@@ -8,7 +8,7 @@ from miniscope_ros.acquisition.period import Period
 from miniscope_ros.acquisition.ros_clock import RosTime
 from miniscope_ros.acquisition.running_median import RunningMedian
 from miniscope_ros.acquisition.timestamps import TimestampFilter
-from miniscope_ros.sources.source import RawFrame, StampSource
+from miniscope_ros.model import RawFrame, StampSource
 import numpy as np
 import pytest
 

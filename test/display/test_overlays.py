@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 import math
 
-from miniscope_ros.display.head_gizmo import draw_head, Quaternion, rotation_matrix
+from miniscope_ros.display.head_gizmo import draw_head, rotation_matrix
 from miniscope_ros.display.overlays import FrameState, Indicators
 from miniscope_ros.display.renderer import Display, DisplaySettings
+from miniscope_ros.model import Quaternion
 import numpy as np
 from numpy.typing import NDArray
 import pytest

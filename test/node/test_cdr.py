@@ -42,10 +42,11 @@ def test_frame_info(frame_id: str, sec: int, nanosec: int, count: int, signed: i
         lost_before=small + 1, damaged_before=small + 2, loss_evidence=small,
         device_frame_count=signed, sync_edge=~signed, orientation=255 - small,
         stamp_source=small // 2, digital_inputs=inputs, time_ms=number, device_time_ms=-number,
-        receive_time=Time(sec=~sec, nanosec=nanosec // 3))
+        receive_time=Time(sec=~sec, nanosec=nanosec // 3), content=small // 3,
+        lost_uncertainty=small + 3)
     packed = packer(frame_id, FRAME_INFO)(
         sec, nanosec, count, count ^ 1, small + 1, small + 2, small, signed, ~signed, 255 - small,
-        small // 2, inputs, number, -number, ~sec, nanosec // 3)
+        small // 2, inputs, number, -number, ~sec, nanosec // 3, small // 3, small + 3)
     assert_same(packed, message)
 
 

@@ -15,8 +15,8 @@ from miniscope_ros.errors import (
     EndOfData,
     Interrupted,
 )
+from miniscope_ros.model import RawFrame, Reason, StampSource
 from miniscope_ros.sources.camera import CameraSource
-from miniscope_ros.sources.source import RawFrame, Reason, StampSource
 import numpy as np
 from numpy.typing import NDArray
 import pytest
@@ -227,7 +227,6 @@ from threading import Event
 import time
 from miniscope_ros.errors import DeviceLost
 from miniscope_ros.sources.camera import CameraSource
-from miniscope_ros.sources.source import Reason
 source = CameraSource(Event(), '0')
 source.open(Reason.START)
 print('open', flush=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from box_scope import BoxScope, CATALOGUE, frame_number, packets, scope, values_to_try
-from miniscope_ros.sources.source import ControlEvent, Reason
+from miniscope_ros.model import ControlEvent, Reason
 import numpy as np
 import pytest
 from virtual_daq import BoxConfig, VirtualDaq

@@ -10,7 +10,7 @@ from typing import Any
 
 from box_scope import BoxScope, FAST, packets
 from miniscope_ros.errors import ConfigurationError, DeviceError, DeviceLost, Interrupted
-from miniscope_ros.sources.source import Reason, SourceInfo, StampSource
+from miniscope_ros.model import Reason, SourceInfo, StampSource
 import numpy as np
 import pytest
 from virtual_daq import Box, BoxConfig, Fault, VirtualDaq

@@ -10,7 +10,7 @@ from box_scope import BoxScope, frame_number, open_all, packets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from miniscope_ros.errors import DeviceError, DeviceLost
-from miniscope_ros.sources.source import ControlEvent, Reason
+from miniscope_ros.model import ControlEvent, Reason
 import numpy as np
 import pytest
 from virtual_daq import BoxConfig, pacing_violations, VirtualDaq

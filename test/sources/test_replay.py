@@ -9,12 +9,17 @@ import threading
 import time
 
 from miniscope_ros.acquisition.frame_accounting import Frame, FrameAccounting
-from miniscope_ros.acquisition.orientation import ReadingStatus
 from miniscope_ros.acquisition.period import Period
 from miniscope_ros.acquisition.ros_clock import FollowedTime, RosTime
 from miniscope_ros.errors import ConfigurationError, DeviceError, EndOfData
+from miniscope_ros.model import (
+    RawFrame,
+    ReadingStatus,
+    Reason,
+    StampSource,
+)
 from miniscope_ros.sources.replay import ReplaySource, Stamps
-from miniscope_ros.sources.source import RawFrame, Reason, Source, StampSource
+from miniscope_ros.sources.source import Source
 import psutil
 import pytest
 from real_recording import blink1

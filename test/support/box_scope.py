@@ -9,8 +9,13 @@ from threading import Event
 
 from miniscope_ros.daq.catalogue import load_catalogue
 from miniscope_ros.daq.control import Control, LIGHTS
+from miniscope_ros.model import (
+    ControlEvent,
+    RawFrame,
+    Reason,
+    SourceInfo,
+)
 from miniscope_ros.sources.registry import make_daq
-from miniscope_ros.sources.source import ControlEvent, RawFrame, Reason, SourceInfo
 import numpy as np
 from virtual_daq import Box, pacing_violations
 

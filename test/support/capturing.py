@@ -15,13 +15,12 @@ from typing import Any
 from miniscope_ros.acquisition.capture import CaptureEngine
 from miniscope_ros.acquisition.events import Change, Status
 from miniscope_ros.acquisition.frame_accounting import Frame
-from miniscope_ros.acquisition.loss import Evidence
 from miniscope_ros.acquisition.orientation import OrientationValidator
 from miniscope_ros.acquisition.ros_clock import RosTime
 from miniscope_ros.daq.catalogue import load_catalogue
+from miniscope_ros.model import Evidence, SourceInfo, StampSource
 from miniscope_ros.sources.miniscope import MiniscopeSource
 from miniscope_ros.sources.registry import make_daq
-from miniscope_ros.sources.source import SourceInfo, StampSource
 from virtual_daq import Box, BoxConfig, Fault, VirtualDaq
 from virtual_daq import Status as Fate
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
 from miniscope_ros.errors import DeviceError
-from miniscope_ros.recordings.recording import Quaternion, RecordedFrame, Recording
+from miniscope_ros.model import Quaternion
+from miniscope_ros.recordings.recording import RecordedFrame, Recording
 from miniscope_ros.recordings.timeline import pace, rising_ns
 import numpy as np
 from numpy.typing import NDArray

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from miniscope_ros.recordings.bag.acquisitions import (
-    RecordedAcquisition,
     ORIENTATION_INVALID,
     ORIENTATION_NONE,
     ORIENTATION_REPEATED,
     ORIENTATION_STALE,
+    RecordedAcquisition,
     unrecorded_frames,
 )
 import numpy as np

@@ -1,0 +1,125 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+The records that one layer hands to the next, and the enums of the .msg files.
+
+Each enum stands here once; a test compares its numbers with the constants of the messages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+RawQuaternion = tuple[int, int, int, int]
+"""w, x, y, z as the sensor has them: int16, 16384 stands for 1."""
+
+Quaternion = tuple[float, float, float, float]
+"""w, x, y, z."""
+
+NEW_RATE_FRAMES = 10
+"""So many frames that began after a new frame rate was sent make its period known."""
+
+
+class Evidence(IntEnum):
+    """How a lost frame is known; the numbers are those of FrameInfo.msg."""
+
+    NONE = 0
+    SEQUENCE = 1
+    COUNTER = 2
+    TIME = 3
+    DAMAGED = 4
+
+
+class StampSource(IntEnum):
+    """Where a stamp comes from; the numbers are those of FrameInfo.msg."""
+
+    BUFFER = 0
+    ARRIVAL = 1
+    PREDICTED = 2
+    RECORDED = 3
+
+
+class Reason(IntEnum):
+    """Why a control value was sent; the numbers are those of ControlChange.msg."""
+
+    START = 0
+    USER = 1
+    RESUME = 2
+    STOP = 3
+
+
+class ReadingStatus(IntEnum):
+    """What is to become of a reading; the numbers are those of FrameInfo.msg."""
+
+    NONE = 0  # there is no reading
+    PUBLISHED = 1  # valid and new
+    REPEATED = 2  # equal to the valid one before
+    INVALID = 3  # not a unit quaternion
+    STALE = 4  # not known to follow the sensor
+
+
+class Content(IntEnum):
+    """What the picture itself shows; the numbers are those of FrameInfo.msg."""
+
+    NOT_CHECKED = 0
+    OK = 1
+    BLOCKS_MISPLACED = 2
+    BANDED = 3
+    DARK = 4
+    REPEATED = 5
+
+
+@dataclass(slots=True)
+class RawFrame:
+    """One frame with all that was read beside it."""
+
+    image: NDArray[np.uint8]  # (height, width) or (height, width, 3) BGR; valid until next read
+    stamp_ns: int  # the source's monotonic timeline; 0 where the transport had none
+    stamp_source: StampSource
+    receive_ns: int  # CLOCK_MONOTONIC when it was taken out of the transport
+    sequence: int | None = None  # the transport's number, lost frames included
+    device_count: int | None = None  # the device's own counter, as read
+    device_count_bits: int = 32  # at which width the counter wraps
+    device_time_ms: float = math.nan
+    quaternion: RawQuaternion | None = None
+    # A reading that comes as a unit quaternion already (recordings); raw ones come as quaternion.
+    orientation: tuple[float, float, float, float] | None = None
+    digital_inputs: int = -1  # bit mask; -1 unknown
+    damaged: bool = False  # image is not to be used
+    # CLOCK_MONOTONIC after what the device tells was read beside the frame; None: told in it.
+    read_ns: int | None = None
+
+
+@dataclass(slots=True)
+class ControlEvent:
+    """One value that was sent to the device."""
+
+    control: str
+    value: float
+    raw: int
+    reason: Reason
+    sent_ns: int  # CLOCK_MONOTONIC right after the last word
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What is known of a source once it is open."""
+
+    width: int
+    height: int
+    encoding: str  # mono8 or bgr8
+    device_type: str
+    has_orientation: bool
+    frame_rate: float  # the set rate [frames/s]; NaN where it is not known
+    period_ns: float = math.nan  # of a recording, the median interval between its frames
+    firmware: str = ''
+    card: str = ''
+    location: str = ''
+    path: str = ''
+    transport: str = ''
+    warnings: tuple[str, ...] = field(default=())
