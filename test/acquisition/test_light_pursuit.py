@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from capturing import Capture, Ear, PATIENCE
 from miniscope_ros.acquisition import light_guard

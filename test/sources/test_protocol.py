@@ -165,7 +165,8 @@ def test_packets_are_serdes_init_list_and_controls_and_nothing_else(
     dark = [p for light in device_type.lights for p in light.packets(0.0)]
     opening, activation, changes, rest = parts(session)
     assert opening == (
-        pairs(name) * serdes + list(device_type.init) + 3 * dark + sent(False) + sent(False, rate=False))
+        pairs(name) * serdes + list(device_type.init) + 3 * dark + sent(False)
+        + sent(False, rate=False))
     assert activation == sent(True)
     steps = [(c, v) for c in device_type.controls.values() if c.name != 'frame_rate'
              for v in values_to_try(c)] + [(light, LIT) for light in device_type.lights]

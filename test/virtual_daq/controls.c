@@ -42,10 +42,15 @@ static int fail(int error)
     return -1;
 }
 
-static int find(u32 id)
+static bool has(const struct state *s, int index)
+{
+    return !(s->missing_controls & 1U << index);
+}
+
+static int find(const struct state *s, u32 id)
 {
     for (int i = 0; i < COUNT; i++)
-        if (controls[i].id == id)
+        if (controls[i].id == id && has(s, i))
             return i;
     return -1;
 }
@@ -96,7 +101,7 @@ static i32 clamp(const struct state *s, int index, i32 value)
 static int set(struct handle *h, u32 id, i32 asked)
 {
     struct state *s = h->box.state;
-    int index = find(id);
+    int index = find(s, id);
     if (index < 0)
         return fail(EINVAL);
     struct write_record record = {
@@ -108,10 +113,8 @@ static int set(struct handle *h, u32 id, i32 asked)
             s->control_errors--;
     } else {
         s->control_writes++;
-        if (!(s->fresh_controls & 1U << index)) {
+        if (s->cached & 1U << index)  // a write does not load the cache: the first read does
             s->cache[index] = value;
-            s->cached |= 1U << index;
-        }
         if (index == CONTRAST || index == GAMMA || index == SHARPNESS)
             firmware_word(&h->box, index == CONTRAST ? 0 : index == GAMMA ? 1 : 2, value,
                           record.ns);
@@ -123,20 +126,20 @@ static int set(struct handle *h, u32 id, i32 asked)
     return record.error ? fail(record.error) : 0;
 }
 
-static int query(u32 asked)
+static int query(const struct state *s, u32 asked)
 {
     u32 next = asked & (V4L2_CTRL_FLAG_NEXT_CTRL | V4L2_CTRL_FLAG_NEXT_COMPOUND);
     if (!next)
-        return find(asked);
+        return find(s, asked);
     for (int i = 0; i < COUNT && next & V4L2_CTRL_FLAG_NEXT_CTRL; i++)
-        if (controls[i].id > (asked & V4L2_CTRL_ID_MASK))
+        if (has(s, i) && controls[i].id > (asked & V4L2_CTRL_ID_MASK))
             return i;
     return -1;
 }
 
 static int query_control(const struct state *s, struct v4l2_queryctrl *q)
 {
-    int index = query(q->id);
+    int index = query(s, q->id);
     if (index < 0)
         return fail(EINVAL);
     *q = (struct v4l2_queryctrl){.id = controls[index].id, .type = V4L2_CTRL_TYPE_INTEGER,
@@ -148,7 +151,7 @@ static int query_control(const struct state *s, struct v4l2_queryctrl *q)
 
 static int query_extended(const struct state *s, struct v4l2_query_ext_ctrl *q)
 {
-    int index = query(q->id);
+    int index = query(s, q->id);
     if (index < 0)
         return fail(EINVAL);
     *q = (struct v4l2_query_ext_ctrl){.id = controls[index].id, .type = V4L2_CTRL_TYPE_INTEGER,
@@ -164,26 +167,27 @@ static int get_extended(struct state *s, struct v4l2_ext_controls *all)
     if (s->read_errno)
         return fail(s->read_errno);
     for (u32 i = 0; i < all->count; i++)
-        if (find(all->controls[i].id) < 0) {
+        if (find(s, all->controls[i].id) < 0) {
             all->error_idx = all->count;
             return fail(EINVAL);
         }
     for (u32 i = 0; i < all->count; i++)
-        all->controls[i].value = (i32)get(s, find(all->controls[i].id));
+        all->controls[i].value = (i32)get(s, find(s, all->controls[i].id));
     return 0;
 }
 
 static int set_extended(struct handle *h, struct v4l2_ext_controls *all, bool try_only)
 {
+    struct state *s = h->box.state;
     for (u32 i = 0; i < all->count; i++)
-        if (find(all->controls[i].id) < 0) {
+        if (find(s, all->controls[i].id) < 0) {
             all->error_idx = try_only ? i : all->count;
             return fail(EINVAL);
         }
     for (u32 i = 0; i < all->count; i++) {
         struct v4l2_ext_control *c = &all->controls[i];
         all->error_idx = i;
-        i32 value = clamp(h->box.state, find(c->id), c->value);
+        i32 value = clamp(s, find(s, c->id), c->value);
         if (!try_only && set(h, c->id, c->value) < 0)
             return -1;
         c->value = value;
@@ -269,16 +273,16 @@ int controls_ioctl(struct handle *h, unsigned long request, void *argument, bool
     case VIDIOC_QUERYCTRL: return query_control(s, argument);
     case VIDIOC_QUERY_EXT_CTRL: return query_extended(s, argument);
     case VIDIOC_G_CTRL:
-        if (find(c->id) < 0)
+        if (find(s, c->id) < 0)
             return fail(EINVAL);
         if (s->read_errno)
             return fail(s->read_errno);
-        c->value = (i32)get(s, find(c->id));
+        c->value = (i32)get(s, find(s, c->id));
         return 0;
     case VIDIOC_S_CTRL:
         if (set(h, c->id, c->value) < 0)
             return -1;
-        c->value = clamp(s, find(c->id), c->value);
+        c->value = clamp(s, find(s, c->id), c->value);
         return 0;
     case VIDIOC_G_EXT_CTRLS: return get_extended(s, argument);
     case VIDIOC_S_EXT_CTRLS: return set_extended(h, argument, false);
