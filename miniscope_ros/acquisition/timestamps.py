@@ -53,7 +53,9 @@ class TimestampFilter:
     def correct(self, sample: RawFrame, period_ns: float) -> None:
         """Check a sample's stamp and replace it where it is bad; period_ns may be NaN."""
         if sample.stamp_source is not StampSource.RECORDED:
-            if sample.stamp_source is StampSource.ARRIVAL and not self._latency:
+            # A transport may know better than we when a frame arrived (USB); its stamp is used.
+            unstamped = sample.stamp_ns in (0, sample.receive_ns)
+            if sample.stamp_source is StampSource.ARRIVAL and unstamped and not self._latency:
                 sample.stamp_ns = max(sample.receive_ns, (self._last_ns or 0) + 1)
             elif self._plausible(sample):
                 self._latency.add(sample.receive_ns - sample.stamp_ns)

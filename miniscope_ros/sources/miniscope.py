@@ -87,11 +87,11 @@ class MiniscopeSource:
         *,
         values: Mapping[str, float],
         max_led: float = math.inf,
-        kind: str = 'v4l2',
+        warnings: Callable[[], tuple[str, ...]] = tuple,
         pauses: bool = True,
     ) -> None:
         """
-        Open nothing yet; values are the controls' by name.
+        Open nothing yet; values are the controls' by name, warnings is asked after opening.
 
         pauses False leaves out those of the protocol that give hardware time to settle (1.8 s
         in all); the frame ends that it waits for are awaited all the same.
@@ -105,7 +105,7 @@ class MiniscopeSource:
         self._stop = stop
         self._heed_stop = True
         self._end = math.inf  # when the program, being asked to end, can wait no longer [s]
-        self._kind = kind
+        self._warnings = warnings
         self._values = dict(values)
         self._max_led = max_led
         self._pauses = pauses
@@ -141,7 +141,7 @@ class MiniscopeSource:
             device_type=self.device_type.name, has_orientation=self.device_type.orientation,
             frame_rate=self._values['frame_rate'], firmware=self._firmware.name,
             card=transport.card, location=transport.location, path=transport.path,
-            transport=self._kind, warnings=self._firmware.warnings)
+            transport=transport.kind, warnings=self._warnings() + self._firmware.warnings)
 
     def make_dark(self, patience: float = _DARK_PATIENCE) -> None:
         """Open the box only to make the light dark; see Source. patience [s] as in _wake."""
@@ -485,7 +485,8 @@ class MiniscopeSource:
         sample = RawFrame(
             image=self._grey, stamp_ns=buffer.stamp_ns or 0,
             stamp_source=(
-                StampSource.ARRIVAL if buffer.stamp_ns is None else StampSource.BUFFER),
+                StampSource.ARRIVAL if buffer.stamp_ns is None or buffer.is_arrival
+                else StampSource.BUFFER),
             receive_ns=receive_ns, sequence=buffer.sequence, damaged=buffer.damaged)
         if buffer.damaged:
             return sample
