@@ -58,7 +58,9 @@ class TimestampFilter:
         period_ns is the time between frames [ns]; it may be NaN.
         """
         if sample.stamp_source is not StampSource.RECORDED:
-            if sample.stamp_source is StampSource.ARRIVAL and not self._latency:
+            # A transport may know better than we when a frame arrived (USB); its stamp is used.
+            unstamped = sample.stamp_ns in (0, sample.receive_ns)
+            if sample.stamp_source is StampSource.ARRIVAL and unstamped and not self._latency:
                 sample = _restamped(
                     sample, max(sample.receive_ns, (self._last_ns or 0) + 1), StampSource.ARRIVAL)
             elif self._plausible(sample):

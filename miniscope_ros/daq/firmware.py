@@ -160,7 +160,8 @@ class UclaFirmware:
         self._unchanged = 0
         self._last_gamma = 0
         self._refused = False  # reading failed once, and that was said
-        self._inputs: bool | None = None  # whether GAMMA tells the trigger's level; None: untried
+        # Whether GAMMA tells the trigger's level; None: untried.
+        self._inputs: bool | None = transport.fresh_reads or None
 
     def _version(self) -> int | None:
         """Ask for the interface version; the question switches the sync output off."""

@@ -60,11 +60,11 @@ class MiniscopeSource:
         *,
         values: Mapping[str, float],
         max_led: float = math.inf,
-        kind: str = 'v4l2',
+        warnings: Callable[[], tuple[str, ...]] = tuple,
         pauses: bool = True,
     ) -> None:
         """
-        Open nothing yet; values are the controls' by name.
+        Open nothing yet; values are the controls' by name, warnings is asked after opening.
 
         pauses False leaves out those of the protocol that give hardware time to settle (1.4 s
         in all); the frame ends that it waits for are awaited all the same.
@@ -74,7 +74,7 @@ class MiniscopeSource:
         self.light = Light.DARK
         self._find = find
         self._patience = Patience(stop)
-        self._kind = kind
+        self._warnings = warnings
         self._values = dict(values)
         self._max_led = max_led
         self._pauses = pauses
@@ -107,7 +107,7 @@ class MiniscopeSource:
             device_type=self.device_type.name, has_orientation=self.device_type.orientation,
             frame_rate=self._values['frame_rate'], firmware=firmware.name,
             card=transport.card, location=transport.location, path=transport.path,
-            transport=self._kind, warnings=firmware.warnings)
+            transport=transport.kind, warnings=self._warnings() + firmware.warnings)
 
     def make_dark(self, patience: float = _DARK_FIRST_FRAME_S) -> None:
         """

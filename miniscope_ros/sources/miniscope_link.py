@@ -218,7 +218,8 @@ class ScopeLink:
         return RawFrame(
             image=self._grey, stamp_ns=buffer.stamp_ns or 0,
             stamp_source=(
-                StampSource.ARRIVAL if buffer.stamp_ns is None else StampSource.BUFFER),
+                StampSource.ARRIVAL if buffer.stamp_ns is None or buffer.is_arrival
+                else StampSource.BUFFER),
             receive_ns=receive_ns, sequence=buffer.sequence,
             device_count=telemetry.device_count,
             device_count_bits=telemetry.device_count_bits,

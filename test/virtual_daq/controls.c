@@ -98,23 +98,18 @@ static i32 clamp(const struct state *s, int index, i32 value)
     return value < low ? low : value > high ? high : value;
 }
 
-static int set(struct handle *h, u32 id, i32 asked)
+// What a write does in the box itself; 0 or an errno.
+static int write_box(struct handle *h, int index, i32 asked, i32 value)
 {
     struct state *s = h->box.state;
-    int index = find(s, id);
-    if (index < 0)
-        return fail(EINVAL);
     struct write_record record = {
-        .ns = now_ns(), .value = asked, .control = id, .pid = getpid()};
-    i32 value = clamp(s, index, asked);
+        .ns = now_ns(), .value = asked, .control = controls[index].id, .pid = getpid()};
     if (s->control_errno && s->control_errors) {
         record.error = s->control_errno;
         if (s->control_errors > 0)
             s->control_errors--;
     } else {
         s->control_writes++;
-        if (s->cached & 1U << index)  // a write does not load the cache: the first read does
-            s->cache[index] = value;
         if (index == CONTRAST || index == GAMMA || index == SHARPNESS)
             firmware_word(&h->box, index == CONTRAST ? 0 : index == GAMMA ? 1 : 2, value,
                           record.ns);
@@ -123,7 +118,35 @@ static int set(struct handle *h, u32 id, i32 asked)
     }
     record.queued = s->queued;
     box_log(&h->box, LOG_WRITES, &record);
-    return record.error ? fail(record.error) : 0;
+    return record.error;
+}
+
+static int set(struct handle *h, u32 id, i32 asked)
+{
+    struct state *s = h->box.state;
+    int index = find(s, id);
+    if (index < 0)
+        return fail(EINVAL);
+    i32 value = clamp(s, index, asked);
+    int error = write_box(h, index, asked, value);
+    if (error)
+        return fail(error);
+    if (s->cached & 1U << index)  // a write does not load the cache: the first read does
+        s->cache[index] = value;
+    return 0;
+}
+
+// Without the kernel between: for programs that use the box through libusb.
+int controls_write(struct handle *h, u32 id, i32 asked)
+{
+    int index = find(h->box.state, id);
+    return index < 0 ? EINVAL : write_box(h, index, asked, asked);
+}
+
+i64 controls_read(struct state *s, u32 id)
+{
+    s->control_reads++;
+    return from_box(s, find(s, id));
 }
 
 static int query(const struct state *s, u32 asked)
@@ -224,7 +247,7 @@ static int unit_set(struct handle *h, int selector, const u8 *data)
     return record.error ? fail(record.error) : 0;
 }
 
-static int unit_query(struct handle *h, struct uvc_xu_control_query *q)
+int unit_query(struct handle *h, struct uvc_xu_control_query *q)
 {
     struct state *s = h->box.state;
     if (!s->extension_unit || q->unit != s->extension_unit || q->selector < UNIT_VERSION ||

@@ -20,7 +20,7 @@ static bool running(struct handle *h)
 }
 
 // Sleep until the deadline; false as soon as the stream ends.
-static bool wait_until(struct handle *h, i64 deadline)
+bool wait_until(struct handle *h, i64 deadline)
 {
     u32 *poke = &h->box.state->poke;
     struct timespec t = {.tv_sec = deadline / 1000000000, .tv_nsec = deadline % 1000000000};
@@ -61,7 +61,7 @@ static i64 reported_stamp(struct state *s, i64 stamp, i64 period, u32 faults)
     return s->reported_ns = reported;
 }
 
-static u32 frame_faults(struct handle *h)
+u32 frame_faults(struct handle *h)
 {
     struct state *s = h->box.state;
     u32 faults = s->plan[s->frame % PLAN] | s->sticky;
@@ -107,7 +107,7 @@ static void hand_over(struct handle *h, struct frame_record *r, u32 painted)
     r->ready_ns = now_ns();
 }
 
-static void log_frame(struct handle *h, struct frame_record *r)
+void log_frame(struct handle *h, struct frame_record *r)
 {
     struct state *s = h->box.state;
     r->counter = s->counter;
@@ -192,7 +192,7 @@ static void frame_end(struct handle *h, struct painter *p, i64 stamp, i64 period
 }
 
 // A link that needs the SERDES pair comes up when that is queued, without a frame.
-static bool link_up(struct handle *h, i64 end)
+bool link_up(struct handle *h, i64 end)
 {
     struct state *s = h->box.state;
     if (s->link == LINK_NEEDS_SERDES) {
@@ -210,7 +210,7 @@ static bool link_up(struct handle *h, i64 end)
     return s->link == LINK_GOOD;
 }
 
-static void account(struct state *s, i64 *before)
+void account(struct state *s, i64 *before)
 {
     struct timespec t;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
@@ -247,6 +247,11 @@ static void *box_thread(void *argument)
 
 int stream_start(struct handle *h)
 {
+    return stream_run(h, box_thread);
+}
+
+int stream_run(struct handle *h, void *(*body)(void *))
+{
     struct state *s = h->box.state;
     h->sequence = h->transfer_errors = 0;
     s->reported_ns = now_ns();
@@ -258,7 +263,7 @@ int stream_start(struct handle *h)
     sigset_t all, before;  // no signal handler of the client may run in the box's thread
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&h->thread, NULL, box_thread, h);
+    int error = pthread_create(&h->thread, NULL, body, h);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error)
         return error;
