@@ -21,7 +21,8 @@ from hypothesis.stateful import (
 import pytest
 from virtual_daq import Fault
 
-FRAME_FAULTS = [fault for fault in Fault if fault not in (Fault.FREEZE, Fault.UNPLUG)]
+FRAME_FAULTS = [
+    fault for fault in Fault if fault not in (Fault.FREEZE, Fault.UNPLUG, Fault.TRANSFER)]
 
 
 class Experiment(RuleBasedStateMachine):

@@ -240,7 +240,7 @@ from miniscope_ros.sources.registry import make_daq
 
 device_type = load_catalogue()['Miniscope_V4_BNO']
 values = {name: control.start for name, control in device_type.controls.items()}
-source = make_daq('', device_type, Event(), values | {'led': 50.0})
+source = make_daq('', device_type, Event(), values | {'led': 50.0}, transport='v4l2')
 acquisition = CaptureEngine(source, Ear(), OrientationValidator())
 acquisition.open()
 acquisition.activate()

@@ -26,7 +26,7 @@ from virtual_daq import Status as Fate
 
 PATIENCE = 40.0  # [s], far more than anything here takes
 FAST = 200.0  # frames/s, whatever the scope is set to
-DAMAGE = Fault.ERROR_FLAG | Fault.SHORT | Fault.EMPTY
+DAMAGE = Fault.ERROR_FLAG | Fault.SHORT | Fault.EMPTY | Fault.TRANSFER
 BAD_STAMP = Fault.STAMP_ZERO | Fault.STAMP_BACK | Fault.STAMP_FAR | Fault.STAMP_NONE
 SENDING = 50_000_000  # [ns], what sending a value takes at most, with the rests it needs
 CONTROLS = ('led', 'led2', 'focus', 'gain', 'frame_rate')  # of a frame's record
@@ -124,7 +124,7 @@ class Capture:
         self.ear = ear or Ear()
         given = {name: control.start for name, control in V4.controls.items()}
         self.source: MiniscopeSource = make_daq(
-            self.box.by_path, V4, self.stop, {**given, 'led': 20.0, **values})
+            self.box.by_path, V4, self.stop, {**given, 'led': 20.0, **values}, transport='v4l2')
         self.validator = OrientationValidator()
         self.acquisition = CaptureEngine(self.source, self.ear, self.validator, clock=clock)
 
