@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 _SLICE_S = 0.1  # of waiting for a frame, between two looks at the commands
 _CLOSE_PATIENCE_S = 2.0  # for a device that is away at closing and may be lit
 _DRAIN_S = 0.2  # for publishing what has arrived already, at the end of an acquisition
+_RESET_S = 10.0  # within which a device that was reset on demand is lost
 _FAILURE_REST_S = 0.1  # after an error that nobody has foreseen: it may come again and again
 
 
@@ -54,6 +55,7 @@ class CaptureLoop:
         self._reconnector = Reconnector()
         self._closed = False  # by close; the light may still have to be made dark
         self._reinitialised = False  # the head stage, in this stream
+        self._reset_until = 0.0  # a loss until then [s] is the reset that was asked for
 
     def run(self) -> None:
         """Do what is to be done, until the source is closed and its light known to be off."""
@@ -199,6 +201,7 @@ class CaptureLoop:
     def hard_reset(self) -> str:
         """Restart the device; a job."""
         done = self._source.hard_reset()
+        self._reset_until = time.monotonic() + _RESET_S
         self._reconnector.reset_backoff()
         self._take_events()
         return done
@@ -288,7 +291,10 @@ class CaptureLoop:
         self.states.enter(
             CaptureState.INTERRUPTED if active else CaptureState.DISCONNECTED, str(error))
         self._reconnector.begin(str(error))
-        _log.error('the device is lost: %s; looking for it', error)
+        if time.monotonic() < self._reset_until:
+            _log.info('the device restarts, as was asked for: %s', error)
+        else:
+            _log.error('the device is lost: %s; looking for it', error)
         if not active:
             self.guard.warn(error)
 

@@ -86,6 +86,11 @@ class MiniscopeSource:
         self._dark_ns: int | None = None  # when LED dark was first sent, since it was lit
         self._events: list[SourceEvent] = []
 
+    @property
+    def may_be_lit(self) -> bool:
+        """Return whether the light is on, or not known to be off; see Source."""
+        return self.light is not Light.DARK
+
     # Opening and closing
 
     def open(self, reason: Reason) -> SourceInfo:
@@ -235,11 +240,15 @@ class MiniscopeSource:
         """Return the ROS time of the stamp; see Source."""
         return at(sample.stamp_ns)
 
-    def set_value(self, name: str, value: float) -> None:
-        """Note a control's new value; see Source."""
+    def check_value(self, name: str, value: float) -> None:
+        """Refuse a frame rate that the open box cannot stand; see Source."""
         link = self._link
         if name == 'frame_rate' and link is not None:
             self._check_rate(link, value)
+
+    def set_value(self, name: str, value: float) -> None:
+        """Note a control's new value; see Source."""
+        self.check_value(name, value)
         with self._lock:
             self._values[name] = value
             # The newest value wins, but a command to go dark is never merged away.

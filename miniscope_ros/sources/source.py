@@ -38,6 +38,11 @@ class Source(Protocol):
         """Return what is known of the light (any thread)."""
         ...
 
+    @property
+    def may_be_lit(self) -> bool:
+        """Return whether the light is on, or not known to be off (any thread)."""
+        ...
+
     def open(self, reason: Reason) -> SourceInfo:
         """Open, start the stream, set up in the dark; leave nothing open on an error."""
         ...
@@ -109,11 +114,11 @@ class Source(Protocol):
         ...
 
     def set_value(self, name: str, value: float) -> None:
-        """
-        Note a control's new value; sent at the next frame if open (any thread).
+        """Note a control's new value; sent at the next frame if open (any thread)."""
+        ...
 
-        ConfigurationError for a value that the open device cannot take.
-        """
+    def check_value(self, name: str, value: float) -> None:
+        """Raise ConfigurationError for a value that the open device cannot take (any thread)."""
         ...
 
     def ros_time_ns(self, sample: RawFrame, at: Callable[[int], int]) -> int:

@@ -16,6 +16,7 @@ class UncontrolledSource:
 
     has_sync_output = False
     light = Light.DARK
+    may_be_lit = False
     controls: Mapping[str, Control] = {}
 
     def take_events(self) -> Sequence[SourceEvent]:
@@ -33,6 +34,9 @@ class UncontrolledSource:
 
     def set_sync(self, on: bool) -> None:
         """Do nothing: there is no sync output."""
+
+    def check_value(self, name: str, value: float) -> None:
+        """Do nothing: there is no such value."""
 
     def set_value(self, name: str, value: float) -> None:
         """Refuse: ConfigurationError."""
