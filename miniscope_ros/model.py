@@ -93,6 +93,7 @@ class RawFrame:
     damaged: bool = False  # image is not to be used
     # CLOCK_MONOTONIC after what the device tells was read beside the frame; None: told in it.
     read_ns: int | None = None
+    wire_stamp_ns: int | None = None  # the stamp as received, where stamp_ns is a repaired one
 
 
 @dataclass(slots=True)

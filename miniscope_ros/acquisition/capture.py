@@ -359,6 +359,7 @@ class CaptureEngine:
             self._stop_by_itself(str(error))
             return
         self._source.close()
+        self._accounting.stream_stopped()
         self._reconnector.begin(str(error))
         _log.error('the device is lost: %s; looking for it', self._reconnector.disconnected)
 
@@ -367,6 +368,7 @@ class CaptureEngine:
             info = self._open_source(Reason.RESUME)
         except Interrupted:
             self._source.close()
+            self._accounting.stream_stopped()
             self._reconnector.look_soon()
         except DeviceAbsent as error:
             self._put_off(error)
@@ -382,6 +384,7 @@ class CaptureEngine:
 
     def _put_off(self, error: DeviceError) -> None:
         self._source.close()
+        self._accounting.stream_stopped()
         self._control_tracker.flush()
         if not self.reconnect:
             self._shut()
@@ -429,7 +432,7 @@ class CaptureEngine:
 
     def _take(self, sample: RawFrame) -> None:
         """Account for one frame, and publish it if it is to be published."""
-        self._accounting.correct(sample)
+        sample = self._accounting.correct(sample)
         self._note_backlog(sample)
         if not self._active:
             self._accounting.observe_unpublished(sample)
