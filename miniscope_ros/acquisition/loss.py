@@ -219,7 +219,7 @@ class LossAccount:
             finished = max(damaged, by_sequence, counter)
             if abs(finished - time) <= time_error:
                 time = finished
-        late = not math.isnan(elapsed) and round(elapsed) - elapsed > self._late_periods
+        late = elapsed > 0 and not error and round(elapsed) - elapsed > self._late_periods
         return _Shown(damaged, by_sequence, counter, time, time_error,
                       has_time=not math.isnan(elapsed),
                       has_sequence=sequence is not None and self._sequence is not None,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 _POINTS = 301
 """Frames that the line goes through: at 1 ms of jitter they give the period to 1 us."""
@@ -18,6 +19,13 @@ _OUTLIER_DEVIATIONS = 5.0
 
 _MAD_TO_DEVIATION = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
+
+_FEW_DEGREES = 4.0
+"""
+The jitter of n points is taken for larger by this over n - 2.
+
+So few points show less jitter than there is about as seldom as many do.
+"""
 
 _FEW_POINTS = 10
 """With fewer points their scatter says little of the jitter, and one is assumed."""
@@ -37,7 +45,7 @@ class LineFit:
 
     period_ns: float
     error_ns: float  # standard error of period_ns
-    jitter_ns: float  # standard deviation of a stamp about the line
+    jitter_ns: float  # standard deviation of a stamp about the line; rather too large
 
 
 class StampLine:
@@ -94,16 +102,18 @@ class StampLine:
             x, y = x[near], y[near]
             slope, offsets = _least_squares(x, y)
         freedom = len(x) - 2
-        jitter_ns = math.sqrt(float(offsets @ offsets) / freedom) if freedom else 0.0
+        jitter_ns = 0.0
+        if freedom:
+            jitter_ns = math.sqrt(float(offsets @ offsets) / freedom)
+            jitter_ns *= 1 + _FEW_DEGREES / freedom
         if len(x) < _FEW_POINTS:
             jitter_ns = max(jitter_ns, _ASSUMED_JITTER_NS)
         return LineFit(slope, jitter_ns / math.sqrt(float(((x - x.mean()) ** 2).sum())), jitter_ns)
 
 
 def _least_squares(
-    x: np.ndarray[tuple[int], np.dtype[np.float64]],
-    y: np.ndarray[tuple[int], np.dtype[np.float64]],
-) -> tuple[float, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+    x: NDArray[np.float64], y: NDArray[np.float64],
+) -> tuple[float, NDArray[np.float64]]:
     """Return the slope of the line through points, and how far each is above it."""
     x, y = x - x.mean(), y - y.mean()
     slope = float((x @ y) / (x @ x))

@@ -137,7 +137,7 @@ class Scope:
                 orientation=int(self.orientation), stamp_source=0, digital_inputs=-1,
                 time_ms=self.time_ms(number), device_time_ms=math.nan,
                 receive_time=types.types['builtin_interfaces/msg/Time'](sec=1, nanosec=0),
-                content=0, lost_uncertainty=0)
+                content=1, lost_uncertainty=0)
             if self.orientation:
                 qw, qx, qy, qz = self.quaternion(number)
                 yield 'orientation_rows', stamp, new(
