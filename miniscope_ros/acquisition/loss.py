@@ -26,16 +26,26 @@ _LATE_FRAMES = 3
 
 _UNCERTAIN_FRAMES = 3
 """
-Frames with predicted stamps or times of arrival that have to show a loss.
+Frames with predicted stamps, or with times of arrival that have been late, that have to show it.
 
 A late computer catches up sooner: at 5 % of late grabs three in a row are one in 8000 frames.
 """
 
 _AGAINST_COUNTER_FRAMES = 10
-"""The same, where the recorded counter says that nothing is lost."""
+"""The same of times of arrival, where the recorded counter says that nothing is lost."""
+
+_DISTRUST_FRAMES = 1000
+"""For so many frames after a late one times of arrival are taken for unreliable."""
 
 _LATE_PERIODS = 0.1
 """Periods before its expected time from which on a stamp may be a late one of the frame before."""
+
+_CLEAN_PERIODS = 0.06
+"""
+Periods by which a time of arrival may be off the place of a frame and count as a frame's time.
+
+At 30 frames/s that is 2 ms: twice what times in whole milliseconds are off.
+"""
 
 _LATE_JITTERS = 4.0
 """The same in half widths of the intervals' middle 90 %: 6.6 standard deviations."""
@@ -90,6 +100,7 @@ class _Shown:
     has_sequence: bool
     has_counter: bool
     late: bool  # the stamp is between two frames, further than jitter can put it
+    clean: bool  # the stamp is where a frame is due
 
     @property
     def in_sequence(self) -> int:
@@ -111,13 +122,15 @@ class LossAccount:
 
     **Held losses.** A frame whose stamp is late by most of a period looks like one that follows a
     lost frame. A loss of one frame that time alone shows is therefore reported with the next
-    frame, if that shows it, too. Losses of several frames are reported at once. Predicted stamps
-    and times of arrival (a software's grabs, as recordings have them) are late more often, by any
-    time and several in a row: what they alone show is reported with the next valid stamp of the
-    driver or with the third frame in a row that shows it. Where a recorded counter says that
-    nothing is lost, ten frames in a row have to show it. A recorded counter that is ahead for
-    three frames in a row shows a loss that the times do not show. Until a loss is reported, the
-    frames carry it as their uncertainty.
+    frame, if that shows it, too. Losses of several frames, and what is lost before the first frame
+    of an acquisition, are reported at once.
+
+    Predicted stamps are late more often, by any time and several in a row: what they alone show is
+    reported with the next valid stamp or with the third frame in a row that shows it. The same
+    holds for times of arrival (a software's grabs, as recordings have them) once one of them was
+    late; where a recorded counter then says that nothing is lost, ten frames in a row have to show
+    it. A recorded counter that is ahead for three frames in a row shows a loss that the times do
+    not show. Until a loss is reported, the frames carry it as their uncertainty.
 
     **Glitches.** A frame that interference splits arrives as two, both numbered and both damaged.
     So where the driver's stamps are even, no more frames are lost than fit into the time; the
@@ -140,6 +153,8 @@ class LossAccount:
     _ahead: int = 0  # by how much the counter rose more than what was received and reported
     _by_time: HeldLoss = field(default_factory=HeldLoss)
     _by_counter: HeldLoss = field(default_factory=HeldLoss)
+    _distrust: int = 0  # frames for which times of arrival are still taken for unreliable
+    _is_first: bool = False  # the next frame is the first one of an acquisition
     _outage_ns: int | None = None  # the last frame was that of another stream, closed so long
 
     def damaged(self) -> None:
@@ -196,6 +211,7 @@ class LossAccount:
                 lost = min(lost, shown.time) if shown.in_sequence else lost
         loss = self._report(shown, lost, unconfirmed)
         self._outage_ns = None
+        self._is_first = False
         self._count_on(shown, raw_count, lost)
         self._compare_with(stamp_ns, sequence, shown, lost)
         return loss
@@ -223,7 +239,8 @@ class LossAccount:
         return _Shown(damaged, by_sequence, counter, time, time_error,
                       has_time=not math.isnan(elapsed),
                       has_sequence=sequence is not None and self._sequence is not None,
-                      has_counter=step is not None, late=late)
+                      has_counter=step is not None, late=late,
+                      clean=elapsed > 0 and abs(round(elapsed) - elapsed) < _CLEAN_PERIODS)
 
     def _elapsed(self, stamp_ns: int) -> tuple[float, float]:
         """Return the periods from the last frame to a stamp, NaN unknown, and their error."""
@@ -257,31 +274,46 @@ class LossAccount:
         certain = shown.in_sequence
         if self.counter.exact:
             return max(certain, shown.counter)
-        if not shown.has_sequence:
-            # Read beside the frame, it may run one ahead; time tells that from a loss.
-            return max(certain, min(shown.counter, shown.time))
-        return certain
+        # Read beside the frame, it may run one ahead; time tells that from a loss.
+        return max(certain, min(self._counted(shown), shown.time))
+
+    def _counted(self, shown: _Shown) -> int:
+        """Return how many losses are to be put down to the counter, if no number shows them."""
+        # Read beside the frame it may be ahead just then; the sequence number knows better.
+        return shown.counter if self.counter.exact or not shown.has_sequence else 0
 
     def _decide(self, shown: _Shown, certain: int, *, predicted: bool, arrival: bool) -> int:
         """Return how many losses to report; the others that are shown are held."""
         excess = shown.time - certain
-        if predicted or arrival:
+        if arrival and excess <= 0 and self._by_time.pending:
+            self._distrust = _DISTRUST_FRAMES
+        self._distrust = max(0, self._distrust - 1)
+        if predicted:
             needed = _UNCERTAIN_FRAMES
-            if arrival and shown.has_counter and shown.counter < shown.time:
-                needed = _AGAINST_COUNTER_FRAMES
+        elif self._is_first:
+            needed = 1
+        elif arrival:
+            needed = self._needed_arrivals(shown, excess)
+        elif shown.late:
+            needed = _LATE_FRAMES
         else:
-            needed = _LATE_FRAMES if shown.late else _ONE_BY_TIME_FRAMES
-            if self._by_time.new(excess) > 1 and not shown.late:
-                needed = 1
+            needed = 1 if self._by_time.new(excess) > 1 else _ONE_BY_TIME_FRAMES
         agreed = self._agree(excess, needed)
-        if arrival and shown.has_counter:
-            ahead = self._by_counter.add(shown.counter - certain, _UNCERTAIN_FRAMES)
-            self._by_counter.report(max(0, agreed - ahead))
-            self._by_time.report(max(0, ahead - agreed))
-            agreed = max(agreed, ahead)
-        else:
+        if not arrival or not shown.has_counter:
             self._by_counter.clear()
-        return certain + agreed
+            return certain + agreed
+        ahead = self._by_counter.add(shown.counter - certain, _UNCERTAIN_FRAMES)
+        self._by_counter.report(max(0, agreed - ahead))
+        self._by_time.report(max(0, ahead - agreed))
+        return certain + max(agreed, ahead)
+
+    def _needed_arrivals(self, shown: _Shown, excess: int) -> int:
+        """Return how many times of arrival have to agree."""
+        if not self._distrust and shown.clean:
+            return 1 if self._by_time.new(excess) > 1 else _ONE_BY_TIME_FRAMES
+        if shown.has_counter and shown.counter < shown.time:
+            return _AGAINST_COUNTER_FRAMES
+        return _UNCERTAIN_FRAMES
 
     def _agree(self, excess: int, needed: int) -> int:
         if needed > 1:
@@ -293,7 +325,7 @@ class LossAccount:
         """Give each lost frame to the plainest evidence that there is of it."""
         damaged = min(shown.damaged, lost)
         in_sequence = min(shown.in_sequence, lost)
-        finished = max(in_sequence, min(shown.counter, lost))
+        finished = max(in_sequence, min(self._counted(shown), lost))
         totals = self.totals  # damaged ones are in it already
         self.totals = LossTotals(
             sequence=totals.sequence + in_sequence - damaged,
@@ -373,6 +405,7 @@ class LossAccount:
             # A loss that was held before the first frame is none of this acquisition.
             self._smooth_ns += self._by_time.pending * self.period.ns
         self._forget_held()
+        self._is_first = True
         if fresh:
             self._smooth_ns = self._sequence = None
             self.period.restart()

@@ -107,8 +107,7 @@ class _Repair:
         """Yield the frames before which the interval is not as usual, in order."""
         intervals = np.diff(self._times)
         odd = (intervals < -self._interval_ns) | (intervals > _LONG_INTERVALS * self._interval_ns)
-        for place in (np.flatnonzero(odd) + 1).tolist():
-            yield place
+        yield from (np.flatnonzero(odd) + 1).tolist()
 
     def _judge(self, place: int) -> int:
         """Repair the frame at a place if it has to be; return the first one to look at next."""

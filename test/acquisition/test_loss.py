@@ -66,7 +66,7 @@ def truth(kinds: list[str], numbered: bool = True) -> list[tuple[int, int, int]]
     Return index, lost and damaged before it for every received period.
 
     A loss of one frame that time alone shows is reported by the second frame that shows it, with
-    guesses by the third. Without numbers (numbered false) time alone shows each frame that did not
+    guesses by the third, but before the first frame of all at once. Without numbers (numbered false) time alone shows each frame that did not
     arrive.
     """
     result, lost, damaged = [], 0, 0
@@ -76,6 +76,8 @@ def truth(kinds: list[str], numbered: bool = True) -> list[tuple[int, int, int]]
             before = shown[-1] if shown else 0
             shown = [*shown, hidden] if hidden else []
             needed = 3 if kind == 'guessed' else 1 if hidden - before > 1 else 2
+            if not result and kind == 'received':
+                needed = 1  # the first frame of the acquisition
             told = min(shown[-needed:]) if len(shown) >= needed else 0
             shown = [one - told for one in shown]
             while 0 in shown:

@@ -3,6 +3,8 @@
 """Recorded times with wrong values, and clocks that were set while they were recorded."""
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from miniscope_ros.recordings.timeline import rising_ns
@@ -83,4 +85,4 @@ def test_whatever_was_recorded_times_rise(times: list[float], gaps_are_real: boo
     repaired, _ = rising_ns(np.array(times), gaps_are_real=gaps_are_real)
     assert len(repaired) == len(times)
     # In the sum of all gaps an int64 may not run over.
-    assert all(int(b) > int(a) for a, b in zip(repaired, repaired[1:]))
+    assert all(int(b) > int(a) for a, b in pairwise(repaired))
