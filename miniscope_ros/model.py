@@ -70,7 +70,7 @@ class ReadingStatus(IntEnum):
     NONE = 0  # there is no reading
     PUBLISHED = 1  # valid and new
     REPEATED = 2  # equal to the valid one before
-    INVALID = 3  # not a unit quaternion
+    INVALID = 3  # not a unit quaternion, or a turn that no head makes
     STALE = 4  # not known to follow the sensor
 
 

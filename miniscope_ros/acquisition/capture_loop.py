@@ -281,9 +281,7 @@ class CaptureLoop:
     def _lose(self, error: Exception) -> None:
         """Note that the device is gone, and look for it unless that is not wanted."""
         self._take_events()
-        self._source.close()
-        self._handler.flush()
-        self._take_events(closed=True)
+        self._close_stream()
         if not self.reconnect:
             self._stop(CaptureState.FAILED, str(error))
             return
@@ -298,6 +296,12 @@ class CaptureLoop:
         if not active:
             self.guard.warn(error)
 
+    def _close_stream(self) -> None:
+        """Close the source; what that leaves is no part of an acquisition that may go on."""
+        self._source.close()
+        self._handler.end_stream()
+        self._take_events(closed=True)
+
     def _try_again(self) -> None:
         if not self.reconnect:
             self._stop(CaptureState.FAILED, self.states.reason)
@@ -305,7 +309,7 @@ class CaptureLoop:
         try:
             info = self._open_source(Reason.RESUME)
         except Interrupted:
-            self._source.close()
+            self._close_stream()
             self._reconnector.look_soon()
         except DeviceAbsent as error:
             self._put_off(error)
@@ -320,9 +324,7 @@ class CaptureLoop:
             _log.info('the device is back at %s', info.path)
 
     def _put_off(self, error: DeviceError) -> None:
-        self._source.close()
-        self._take_events()
-        self._handler.flush()
+        self._close_stream()
         reason = f'{error}{self._reconnector.hint}'
         self.states.enter(self.states.state, reason)
         if self._reconnector.is_news(reason):
@@ -357,9 +359,7 @@ class CaptureLoop:
         """Go dark and stop because of what nobody has foreseen."""
         _log.error('the capture thread met an error: %s', error, exc_info=error)
         try:
-            self._source.close()
-            self._handler.flush()
-            self._take_events(closed=True)
+            self._close_stream()
             if self.states.state is not CaptureState.CLOSED:
                 self._stop(CaptureState.FAILED, f'{type(error).__name__}: {error}')
         except Exception as another:

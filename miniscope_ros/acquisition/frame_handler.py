@@ -74,6 +74,11 @@ class FrameHandler:
             self.accounting.loss.period = Period(info.period_ns)
         self._listener.on_info(info)
 
+    def end_stream(self) -> None:
+        """Note that the source was closed, and report what no frame shows any more."""
+        self.accounting.stream_stopped()
+        self.flush()
+
     def begin_acquisition(self) -> None:
         """Let the next frame be frame_index 0."""
         self.accounting.begin()

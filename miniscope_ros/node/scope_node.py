@@ -221,7 +221,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         self._source = make_source(values, self._device_type, self._stop)
         self._validator = OrientationValidator(
             values['orientation.max_norm_error'], values['orientation.stale_after'],
-            live=self._source.is_live)
+            max_rate=values['orientation.max_rate'], live=self._source.is_live)
         self._acquisition = CaptureEngine(
             self._source, self._topics, self._validator, clock=self._clock_for(values['source']))
         self._acquisition.sync_output = values['sync_output']
@@ -344,6 +344,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         self._topics.apply(values)
         self._validator.max_norm_error = values['orientation.max_norm_error']
         self._validator.stale_after = values['orientation.stale_after']
+        self._validator.max_rate = values['orientation.max_rate']
         if 'diagnostics_period' in names:
             self._timer.timer_period_ns = int(values['diagnostics_period'] * 1e9)
             self._timer.reset()

@@ -91,7 +91,7 @@ def enter_all(source: ReplaySource, clock: RosTime) -> list[Frame]:
             found = sample(source)
         except EndOfData:
             return frames
-        accounting.correct(found)
+        found = accounting.correct(found)
         frames.append(accounting.account(found, ReadingStatus.NONE, False))
 
 
