@@ -70,7 +70,7 @@ TRANSITIONS: Mapping[CaptureState, frozenset[CaptureState]] = {
     _S.ACTIVE: _ANY_TIME | {_S.INACTIVE, _S.INTERRUPTED, _S.ENDED},
     _S.INTERRUPTED: _ANY_TIME | {_S.ACTIVE, _S.DISCONNECTED},
     _S.DISCONNECTED: _ANY_TIME | {_S.INACTIVE},
-    _S.FAILED: _ANY_TIME | {_S.INACTIVE},
+    _S.FAILED: frozenset((_S.CLOSED, _S.INACTIVE)),
     _S.ENDED: _ANY_TIME | {_S.ACTIVE, _S.INACTIVE},
 }
 """Which state may follow which one."""

@@ -400,6 +400,18 @@ def test_a_system_clock_that_is_set_moves_no_stamp_until_the_next_acquisition(
         assert (one.frame.time_ms, scope.status.clock.steps) == (0.0, 0)
 
 
+def test_what_is_sent_before_the_first_acquisition_has_the_time_of_its_sending(
+        tmp_path: Path) -> None:
+    clock = Clocks()
+    with capture(tmp_path, clock=clock) as scope:
+        clock.offset_ns += HOUR  # between the start of the program and that of the scope
+        scope.acquisition.open()
+        assert scope.ear.changes
+        for change in scope.ear.changes:
+            sent_ns = time.time_ns() - (time.monotonic_ns() - change.event.sent_ns)
+            assert change.stamp_ns - sent_ns == pytest.approx(HOUR, abs=1e8)
+
+
 # ---- errors of our own
 
 

@@ -48,9 +48,9 @@ class Ear:
 
     display_skipped = 0
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_frames: bool = True) -> None:
         self.frames: list[Told] = []  # of the running acquisition
-        self.keep_frames = True
+        self.keep_frames = keep_frames
         self.changes: list[Change] = []
         self.infos: list[SourceInfo] = []
         self.inputs: list[int] = []
