@@ -13,7 +13,7 @@ import time
 
 from miniscope_ros.daq.catalogue import DeviceType
 from miniscope_ros.daq.control import Control, LIGHTS
-from miniscope_ros.daq.firmware import recognise
+from miniscope_ros.daq.firmware import Firmware, recognise
 from miniscope_ros.daq.packets import HARD_RESET
 from miniscope_ros.errors import ConfigurationError, DeviceLost, Interrupted, MiniscopeError
 from miniscope_ros.model import (
@@ -97,7 +97,7 @@ class MiniscopeSource:
         """Open the box and set the scope up in the dark; see Source."""
         link = self._open_link()
         try:
-            self._check_rate(link, self._values['frame_rate'])
+            self.check_value('frame_rate', self._values['frame_rate'])
             self._bring_up(link, FIRST_FRAME_S)
             self._darken(reason, more=0)  # frames go on
             link.wait_for_frame_ends(
@@ -154,7 +154,7 @@ class MiniscopeSource:
         try:
             transport.open(self.device_type.width, self.device_type.height)
             firmware = recognise(transport, self.device_type.orientation)
-            transport.start(self._ring())
+            transport.start(_buffers(self.device_type))
         except BaseException:
             transport.close()
             raise
@@ -164,10 +164,6 @@ class MiniscopeSource:
             transport, firmware, self.device_type, self._patience, self._events,
             self._values['frame_rate'])
         return link
-
-    def _ring(self) -> int:
-        rates = self.device_type.controls['frame_rate'].choices or {}
-        return min(max(math.ceil(_RING_S * max(rates)), _RING[0]), _RING[1])
 
     def _bring_up(self, link: ScopeLink, first_frame_s: float) -> None:
         try:
@@ -244,11 +240,15 @@ class MiniscopeSource:
         """Refuse a frame rate that the open box cannot stand; see Source."""
         link = self._link
         if name == 'frame_rate' and link is not None:
-            self._check_rate(link, value)
+            _check_rate(link.firmware, self.controls['frame_rate'], value)
 
     def set_value(self, name: str, value: float) -> None:
         """Note a control's new value; see Source."""
-        self.check_value(name, value)
+        try:
+            self.check_value(name, value)
+        except ConfigurationError as error:
+            _log.error('not sent: %s', error)
+            return
         with self._lock:
             self._values[name] = value
             # The newest value wins, but a command to go dark is never merged away.
@@ -309,18 +309,6 @@ class MiniscopeSource:
         self._events.append(ControlEvent(
             control.name, value, control.raw(value)[0], reason, sent_ns))
 
-    def _check_rate(self, link: ScopeLink, rate: float) -> None:
-        """Raise ConfigurationError for a frame rate with which the box could not be reached."""
-        longest = link.firmware.longest_period_s
-        if longest is not None and 1 / rate > longest:
-            slowest = min(
-                choice for choice in self.controls['frame_rate'].choices or {}
-                if 1 / choice <= longest)
-            raise ConfigurationError(
-                f'frame_rate cannot be {rate:g} with {link.firmware.name} firmware: it restarts '
-                f'its transfer when no frame comes for {1e3 * longest:.0f} ms, and the scope '
-                f'could not be reached any more; use {slowest:g} or more')
-
     # Darkness
 
     def _send_dark(self, reason: Reason) -> int:
@@ -353,7 +341,7 @@ class MiniscopeSource:
                 since_ns = self._dark_ns = self._dark_ns or self._send_dark(reason)
                 for repeat in range(_DARK_REPEATS):
                     if repeat:
-                        self._rest_after_frame(link, repeat * _DARK_SPREAD_S)
+                        link.rest_after_frame(repeat * _DARK_SPREAD_S)
                         since_ns = self._send_dark(reason)
                     with suppress(Interrupted):
                         link.wait_for_frame_ends(1, since_ns)
@@ -373,14 +361,25 @@ class MiniscopeSource:
         self.light = Light.DARK
         link.readings = True
 
-    @staticmethod
-    def _rest_after_frame(link: ScopeLink, seconds: float) -> None:
-        """Wait until a frame arrived so long ago, but never for more than a third of a period."""
-        rest = min(seconds, 1 / (3 * link.frame_rate)) - link.since_last_frame()
-        if rest > 0:
-            time.sleep(rest)
-
     def _link_or_lost(self) -> ScopeLink:
         if self._link is None:
             raise DeviceLost('the DAQ box is not connected')
         return self._link
+
+
+def _buffers(device_type: DeviceType) -> int:
+    """Return how many buffers the ring of a type has."""
+    rates = device_type.controls['frame_rate'].choices or {}
+    return min(max(math.ceil(_RING_S * max(rates)), _RING[0]), _RING[1])
+
+
+def _check_rate(firmware: Firmware, control: Control, rate: float) -> None:
+    """Raise ConfigurationError for a frame rate with which the box could not be reached."""
+    longest = firmware.longest_period_s
+    if longest is None or 1 / rate <= longest:
+        return
+    slowest = min(choice for choice in control.choices or {} if 1 / choice <= longest)
+    raise ConfigurationError(
+        f'frame_rate cannot be {rate:g} with {firmware.name} firmware: it restarts its transfer '
+        f'when no frame comes for {1e3 * longest:.0f} ms, and the scope could not be reached any '
+        f'more; use {slowest:g} or more')

@@ -98,6 +98,12 @@ class ScopeLink:
         """Return how long ago the last frame arrived [s]."""
         return time.monotonic() - self._last_frame
 
+    def rest_after_frame(self, seconds: float) -> None:
+        """Wait until a frame arrived so long ago, but never for more than a third of a period."""
+        rest = min(seconds, 1 / (3 * self.frame_rate)) - self.since_last_frame()
+        if rest > 0:
+            time.sleep(rest)
+
     # Waiting
 
     def wait_for_first_frame(self, patience_s: float) -> bool:

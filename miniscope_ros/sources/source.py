@@ -114,7 +114,11 @@ class Source(Protocol):
         ...
 
     def set_value(self, name: str, value: float) -> None:
-        """Note a control's new value; sent at the next frame if open (any thread)."""
+        """
+        Note a control's new value; sent at the next frame if open (any thread).
+
+        One that check_value refuses is not sent, and an error is logged.
+        """
         ...
 
     def check_value(self, name: str, value: float) -> None:

@@ -81,7 +81,8 @@ def test_a_stream_that_lost_all_its_transfers_is_silent(tmp_path: Path) -> None:
 # ---- slow frame rates
 
 
-def test_a_period_that_the_firmware_cannot_stand_is_refused(tmp_path: Path) -> None:
+def test_a_period_that_the_firmware_cannot_stand_is_refused(
+        tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with VirtualDaq(tmp_path, [
             BoxConfig(rate=RATE), BoxConfig(rate=RATE, open_ephys=True)]) as rig:
         refused = BoxScope(rig.boxes[0], frame_rate=2.0)
@@ -91,7 +92,11 @@ def test_a_period_that_the_firmware_cannot_stand_is_refused(tmp_path: Path) -> N
         one = BoxScope(rig.boxes[0])
         one.open()
         with pytest.raises(ConfigurationError, match='frame_rate cannot be 2 '):
-            one.source.set_value('frame_rate', 2.0)
+            one.source.check_value('frame_rate', 2.0)
+        one.source.set_value('frame_rate', 2.0)
+        one.run_pending()
+        assert rig.boxes[0].state['rate'] == 30.0
+        assert 'not sent: frame_rate cannot be 2' in caplog.text
         one.source.set_value('frame_rate', 5.0)
         one.run_pending()
         assert rig.boxes[0].state['rate'] == 5.0
