@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import contextlib
 import math
 from threading import Event
+from typing import Any
 
 from miniscope_ros.daq.catalogue import load_catalogue
 from miniscope_ros.daq.control import Control, LIGHTS
@@ -38,7 +39,9 @@ def packets(*texts: str) -> list[bytes]:
 class BoxScope:
     """A Miniscope on one virtual box, and what it told."""
 
-    def __init__(self, box: Box, *, max_led: float = math.inf, **values: float) -> None:
+    def __init__(
+            self, box: Box, *, max_led: float = math.inf, transport: str = 'v4l2',
+            **values: float) -> None:
         """Make the source, which opens nothing; values differ from the start values."""
         self.box = box
         self.type = CATALOGUE[box.config.device_type]
@@ -46,7 +49,8 @@ class BoxScope:
         start = {
             name: control.darkest if name in LIGHTS else control.start
             for name, control in self.type.controls.items()}
-        self.source = make_daq(box.by_path, self.type, self.stop, start | values, max_led)
+        self.source = make_daq(
+            box.by_path, self.type, self.stop, start | values, max_led, transport=transport)
         self.events: list[ControlEvent] = []
         self.thrown: list[int] = []
         self.source.on_control = self.events.append
@@ -101,7 +105,7 @@ class BoxScope:
 
 
 @contextlib.contextmanager
-def scope(box: Box, **options: float) -> Iterator[BoxScope]:
+def scope(box: Box, **options: Any) -> Iterator[BoxScope]:
     """Make a scope on a box and close it at the end; the protocol must have been kept."""
     made = BoxScope(box, **options)
     try:

@@ -117,7 +117,7 @@ class Capture:
         self.ear = ear or Ear()
         given = {name: control.start for name, control in V4.controls.items()}
         self.source: MiniscopeSource = make_daq(
-            self.box.by_path, V4, self.stop, {**given, 'led': 20.0, **values})
+            self.box.by_path, V4, self.stop, {**given, 'led': 20.0, **values}, transport='v4l2')
         self.validator = OrientationValidator()
         self.acquisition = CaptureEngine(self.source, self.ear, self.validator, clock=clock)
 
