@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 _RESTART_NS = 390_000_000
 """The firmware restarts its transfer when no data came for 400 ms (1694a6f)."""
-_SLOPES = 31  # frames over which the cadence is taken
-_FEWEST = 8  # payloads of a frame that show a cadence
+_PACES = 31  # frames over which the median pace is taken
+_FEWEST = 8  # payloads of a frame that show a pace
+_OTHER_RATE = 0.8  # a frame's pace below this part of the median is a change, not noise
 
 
 @dataclass(slots=True)
@@ -133,18 +134,36 @@ class StartEstimator:
     """
 
     def __init__(self) -> None:
-        self._slopes: deque[float] = deque(maxlen=_SLOPES)
+        self._paces: deque[float] = deque(maxlen=_PACES)
 
     def start_ns(self, arrivals_ns: list[int]) -> int:
         """Return when the first payload of a whole frame arrived [ns], from all arrivals."""
         count = len(arrivals_ns)
         if count < _FEWEST:
             return arrivals_ns[0]
-        arrivals = np.array(arrivals_ns, np.int64)
-        half = count // 2
-        slope = float(np.median(arrivals[half:] - arrivals[:-half])) / half
-        self._slopes.append(slope)
-        # A pace taken for too slow would move the start to before the truth, so the faster of the
-        # two counts: another frame rate shows at once, and noise does no harm.
-        slope = min(slope, float(np.median(self._slopes)))
-        return int((arrivals - np.round(slope * np.arange(count)).astype(np.int64)).min())
+        own = _pace(arrivals_ns)
+        self._paces.append(own)
+        pace = sorted(self._paces)[len(self._paces) // 2]
+        if own < _OTHER_RATE * pace:
+            pace = own  # another frame rate; too slow a pace would give a start before the truth
+        return min(
+            arrival - round(pace * number) for number, arrival in enumerate(arrivals_ns))
+
+
+def _pace(arrivals_ns: list[int]) -> float:
+    """Return the time between payloads [ns]: the slope of the hull below the arrivals."""
+    hull: list[tuple[int, int]] = []
+    for point in enumerate(arrivals_ns):
+        while len(hull) > 1 and _turns_down(hull[-2], hull[-1], point):
+            hull.pop()
+        hull.append(point)
+    middle = len(arrivals_ns) / 2
+    right = next(place for place, (number, _) in enumerate(hull) if number >= middle)
+    (first, begin), (last, end) = hull[right - 1], hull[right]
+    return (end - begin) / (last - first)
+
+
+def _turns_down(first: tuple[int, int], middle: tuple[int, int], last: tuple[int, int]) -> bool:
+    """Return whether the middle point lies on or above the line between the others."""
+    return ((middle[1] - first[1]) * (last[0] - first[0])
+            >= (last[1] - first[1]) * (middle[0] - first[0]))

@@ -271,7 +271,7 @@ def test_busy_box_says_how_to_find_the_other_program(rig: VirtualDaq) -> None:
 
 
 @pytest.mark.parametrize(('call', 'number', 'text'), [
-    ('open', errno.EACCES, 'no permission.*sudo cp config/99-miniscope.rules'),
+    ('open', errno.EACCES, 'no permission.*sudo cp config/70-miniscope.rules'),
     ('open', errno.EBUSY, 'in use'),
     ('format', errno.EIO, 'set 608x608 YUYV: Input/output error'),
     ('stream', errno.ENOSPC, 'bandwidth.*another controller'),
