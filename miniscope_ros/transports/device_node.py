@@ -11,7 +11,7 @@ import os
 from miniscope_ros.errors import DeviceAbsent, DeviceError, DeviceLost
 
 INSTALL_RULE = (
-    'sudo cp config/99-miniscope.rules /etc/udev/rules.d/ && sudo udevadm control --reload && '
+    'sudo cp config/70-miniscope.rules /etc/udev/rules.d/ && sudo udevadm control --reload && '
     'sudo udevadm trigger')
 """The line that installs the udev rule, from the checkout or the package's share folder."""
 

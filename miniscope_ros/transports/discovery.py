@@ -172,18 +172,8 @@ def boxes() -> list[VideoNode]:
     return [found for found in scan() if found.is_box]
 
 
-def find(device: str) -> VideoNode:
-    """
-    Return the DAQ box that the parameter device names.
-
-    Empty means the only one there is; else a path, a name in /dev/v4l/by-path or a number. Raises
-    DeviceError, with what there is instead.
-    """
-    return _choose(device, boxes(), 'DAQ box', NOTHING_FOUND)
-
-
 def find_camera(device: str) -> VideoNode:
-    """Return the camera that the parameter device names, like find()."""
+    """Return the camera that the parameter device names, like find_box()."""
     return _choose(
         device, scan(), 'camera', 'no camera found: check its cable (`lsusb` must list it)')
 

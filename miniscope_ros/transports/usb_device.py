@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import contextlib
 import errno
+import os
 import weakref
 
 from miniscope_ros.errors import DeviceError, DeviceLost
@@ -40,6 +41,8 @@ class UsbDevice:
         self.path = usb.node_path(port)
         self._interfaces = tuple(interfaces)
         self._claimed: list[int] = []
+        # Called before closing, at the end of the program, too: what uses the device.
+        self.users: list[Callable[[], None]] = []
         try:
             self.context = usb1.USBContext().open()
         except OSError as error:
@@ -50,7 +53,8 @@ class UsbDevice:
             self.context.close()
             raise
         self._finalizer = weakref.finalize(
-            self, _give_back, self.context, self.handle, self._interfaces, self._claimed)
+            self, _give_back, self.context, self.handle, self._interfaces, self._claimed,
+            self.users)
         try:
             self._claim()
         except BaseException:
@@ -94,11 +98,14 @@ def explain(path: str, doing: str, error: usb1.USBError) -> DeviceError:
         return DeviceError(
             f'no permission to open {path}: install the udev rule (in the folder of '
             f'miniscope_ros: {device_node.INSTALL_RULE}), then plug the box in again')
-    return device_node.explain(path, doing, OSError(number, str(error)))
+    return device_node.explain(path, doing, OSError(number, os.strerror(number)))
 
 
 def _give_back(context: usb1.USBContext, handle: usb1.USBDeviceHandle,
-               interfaces: Sequence[int], claimed: list[int]) -> None:
+               interfaces: Sequence[int], claimed: list[int],
+               users: list[Callable[[], None]]) -> None:
+    for stop in users:
+        stop()
     with contextlib.suppress(usb1.USBError):
         for interface in reversed(claimed):
             handle.releaseInterface(interface)

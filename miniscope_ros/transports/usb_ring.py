@@ -11,13 +11,20 @@ import logging
 from threading import Event, Thread
 import time
 
-from miniscope_ros.transports.uvc import PAYLOAD_END_OF_FRAME, PAYLOAD_FRAME_ID
+from miniscope_ros.transports.uvc_payloads import FrameBoundaries
 import numpy as np
 import usb1
 
 _log = logging.getLogger(__name__)
 
 _POLL_S = 0.1  # how often the thread looks whether it is to end
+_NAP_S = 0.002
+"""
+How long the thread sleeps amid a frame: waking for each of 46 payloads costs 1 ms of CPU a frame.
+It is awake for a frame's first payload and its last ones.
+"""
+_AWAKE = 6  # payloads before a frame's end
+_FEWEST_FRAMES = 2  # that the ring must hold
 _END_S = 2.0  # for the transfers to be given back by the kernel when the stream ends
 _ERRORS_IN_A_ROW = 8
 """Failed transfers one after the other that make a stream useless: two are one glitch."""
@@ -33,7 +40,8 @@ class Payload:
     content: memoryview
     length: int  # bytes received; -1: the transfer failed
     arrival_ns: int  # CLOCK_MONOTONIC
-    ends: int  # frames that it completes
+    cuts: bool  # it begins a frame anew: see FrameBoundaries
+    ends: bool  # it ends a frame
 
 
 class TransferRing:
@@ -45,11 +53,12 @@ class TransferRing:
     """
 
     def __init__(self, context: usb1.USBContext, handle: usb1.USBDeviceHandle, endpoint: int,
-                 transfer_bytes: int, count: int, fewest: int) -> None:
+                 transfer_bytes: int, frame_payloads: int, frames: int) -> None:
         """
-        Give transfers to the kernel, as many of count as it has memory for.
+        Give transfers for so many frames to the kernel, or as many as it has memory for.
 
-        Raises USBErrorNoMem where it has memory for less than fewest.
+        frame_payloads is how many payloads a frame comes in. Raises USBErrorNoMem where it has
+        memory for less than two frames.
         """
         self.lost = ''  # why nothing comes any more
         self.ready = Event()  # a frame may be complete, or the device is lost
@@ -58,8 +67,10 @@ class TransferRing:
         self._context = context
         self._stopping = False
         self._errors = 0
-        self._frame_id = -1  # of the frame that is being received; -1: none
+        self._boundaries = FrameBoundaries()
         self._transfers: list[usb1.USBTransfer] = []
+        self._nap_until = frame_payloads - _AWAKE
+        count = frames * frame_payloads
         memory = np.empty((count, transfer_bytes), np.uint8)
         self._thread = Thread(target=self._reap, name='usb_reaper', daemon=True)
         try:
@@ -70,7 +81,7 @@ class TransferRing:
                 transfer.submit()
                 self._transfers.append(transfer)
         except usb1.USBErrorNoMem:
-            if len(self._transfers) < fewest:
+            if len(self._transfers) < _FEWEST_FRAMES * frame_payloads:
                 self._thread.start()
                 self.stop()
                 raise
@@ -112,6 +123,8 @@ class TransferRing:
                     return
             try:
                 self._context.handleEventsTimeout(_POLL_S)
+                if 0 < self._boundaries.received < self._nap_until:
+                    time.sleep(_NAP_S)
             except usb1.USBErrorInterrupted:
                 continue
             except usb1.USBError as error:
@@ -125,12 +138,14 @@ class TransferRing:
             return
         status = transfer.getStatus()
         content: memoryview = transfer.getUserData()
-        length, ends = -1, 0
+        length, cuts, ends = -1, False, False
         if status == usb1.TRANSFER_COMPLETED:
             self._errors = 0
             length = transfer.getActualLength()
-            if length >= 2:
-                ends = self._count(content[1])
+            if length < 2 or not 2 <= content[0] <= length:
+                length = -1  # no payload
+            else:
+                cuts, ends = self._boundaries.look(content[1], arrival_ns)
         else:
             self._errors += 1
             if status == usb1.TRANSFER_NO_DEVICE:
@@ -141,20 +156,10 @@ class TransferRing:
                 self._lose('its transfers were cancelled: its port was reset or it was suspended')
             if self.lost:
                 return
-        self.done.append(Payload(transfer, content, length, arrival_ns, ends))
-        if ends:
-            self.completed += ends
+        self.done.append(Payload(transfer, content, length, arrival_ns, cuts, ends))
+        if cuts or ends:
+            self.completed += cuts + ends
             self.ready.set()
-
-    def _count(self, flags: int) -> int:
-        """Return how many frames a payload completes: see FrameAssembler."""
-        frame_id = flags & PAYLOAD_FRAME_ID
-        ends = int(self._frame_id not in (-1, frame_id))
-        self._frame_id = frame_id
-        if flags & PAYLOAD_END_OF_FRAME:
-            self._frame_id = -1
-            ends += 1
-        return ends
 
     def _lose(self, reason: str) -> None:
         self.lost = self.lost or reason

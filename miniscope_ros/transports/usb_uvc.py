@@ -30,7 +30,6 @@ import usb1
 _LONGEST_WAIT_S = 1.0
 _BYTES_PER_PIXEL = 2
 _HEADER_BYTES = 12  # of a payload (firmware 1694a6f)
-_FEWEST_FRAMES = 2  # that the ring must hold
 
 
 class UsbTransport:
@@ -97,8 +96,8 @@ class UsbTransport:
             device.handle.clearHalt(self._camera.endpoint)
             self._ring = TransferRing(
                 device.context, device.handle, self._camera.endpoint & 0x0F,
-                math.ceil(payload_bytes / packet) * packet, buffers * payloads,
-                _FEWEST_FRAMES * payloads)
+                math.ceil(payload_bytes / packet) * packet, payloads, buffers)
+            device.users.append(self._ring.stop)
             self._requests().set_streaming(uvc.COMMIT_CONTROL, self._probe)
         except usb1.USBErrorNoMem as error:
             raise DeviceError(
@@ -144,6 +143,7 @@ class UsbTransport:
         if ring is None or self._device is None:
             return
         ring.stop()
+        self._device.users.clear()
         self._lent.clear()
         self._frames.clear()
         with contextlib.suppress(usb1.USBError):
@@ -194,12 +194,13 @@ class UsbTransport:
                 payload = ring.done.popleft()
             except IndexError:
                 return None
-            self._counted += payload.ends
             if payload.length < 0:
                 self._assembler.tear()
             else:
+                self._counted += payload.cuts + payload.ends
                 self._frames.extend(self._assembler.add(
-                    payload.content[:payload.length], payload.arrival_ns))
+                    payload.content[:payload.length], payload.arrival_ns, payload.cuts,
+                    payload.ends))
             ring.give_back(payload)
         return self._frames.popleft()
 
@@ -208,7 +209,8 @@ class UsbTransport:
         self._lent[index] = frame
         arrivals = frame.arrivals_ns
         stamp_ns = arrivals[0] if frame.damaged else self._starts.start_ns(arrivals)
-        data = frame.data[:frame.used] if frame.damaged else frame.data
+        data = frame.data[:frame.used]
+        data.flags.writeable = False
         return Buffer(data, frame.sequence, stamp_ns, frame.damaged, index, is_arrival=True)
 
     # Opening

@@ -23,6 +23,8 @@ BUF_FLAG_ERROR = 0x00000040
 BUF_FLAG_TIMESTAMP_MASK = 0x0000E000
 BUF_FLAG_TIMESTAMP_MONOTONIC = 0x00002000
 
+DISCRETE = 1  # type of a size or an interval
+
 CTRL_FLAG_DISABLED = 0x00000001
 
 UVC_SET_CUR = 0x01
@@ -135,6 +137,31 @@ class UnitQuery(ctypes.Structure):
         ('data', ctypes.POINTER(c_ubyte))]
 
 
+class FormatDescription(ctypes.Structure):
+    """One of the formats that a device offers (struct v4l2_fmtdesc)."""
+
+    _fields_ = [
+        ('index', c_uint32), ('type', c_uint32), ('flags', c_uint32), ('description', c_char * 32),
+        ('pixelformat', c_uint32), ('mbus_code', c_uint32), ('reserved', c_uint32 * 3)]
+
+
+class FrameSize(ctypes.Structure):
+    """One of the sizes of a format; a discrete one (struct v4l2_frmsizeenum)."""
+
+    _fields_ = [
+        ('index', c_uint32), ('pixel_format', c_uint32), ('type', c_uint32), ('width', c_uint32),
+        ('height', c_uint32), ('_stepwise', c_uint32 * 4), ('reserved', c_uint32 * 2)]
+
+
+class FrameInterval(ctypes.Structure):
+    """One of the intervals of a size; a discrete one (struct v4l2_frmivalenum)."""
+
+    _fields_ = [
+        ('index', c_uint32), ('pixel_format', c_uint32), ('width', c_uint32),
+        ('height', c_uint32), ('type', c_uint32), ('numerator', c_uint32),
+        ('denominator', c_uint32), ('_stepwise', c_uint32 * 4), ('reserved', c_uint32 * 2)]
+
+
 class UsbIoctl(ctypes.Structure):
     """A request to an interface of a USB device (struct usbdevfs_ioctl)."""
 
@@ -154,6 +181,7 @@ def _both(kind: str, number: int, data: type[ctypes.Structure]) -> int:
 
 
 VIDIOC_QUERYCAP = _read('V', 0, Capability)
+VIDIOC_ENUM_FMT = _both('V', 2, FormatDescription)
 VIDIOC_S_FMT = _both('V', 5, Format)
 VIDIOC_REQBUFS = _both('V', 8, RequestBuffers)
 VIDIOC_QUERYBUF = _both('V', 9, Buffer)
@@ -164,6 +192,8 @@ VIDIOC_STREAMOFF = _write('V', 19, c_int32)
 VIDIOC_S_CTRL = _both('V', 28, Control)
 VIDIOC_QUERYCTRL = _both('V', 36, QueryControl)
 VIDIOC_G_EXT_CTRLS = _both('V', 71, ExtControls)
+VIDIOC_ENUM_FRAMESIZES = _both('V', 74, FrameSize)
+VIDIOC_ENUM_FRAMEINTERVALS = _both('V', 75, FrameInterval)
 UVCIOC_CTRL_QUERY = _both('u', 0x21, UnitQuery)
 USBDEVFS_RESET = ord('U') << 8 | 20
 USBDEVFS_IOCTL = _both('U', 18, UsbIoctl)

@@ -33,26 +33,26 @@ def test_no_box_says_what_to_check(make_rig: MakeRig) -> None:
     assert discovery.scan() == []
     for device in ('', '0', '/dev/video0'):
         with pytest.raises(DeviceError, match='cable and power.*lsusb.*modprobe uvcvideo'):
-            discovery.find(device)
+            discovery.find_box(device)
 
 
 def test_only_box_is_found_without_a_name(make_rig: MakeRig) -> None:
     make_rig([BoxConfig()])
     assert discovery.boxes() == [box_at(0, '1')]  # not its metadata node
-    assert discovery.find('') == box_at(0, '1')
+    assert discovery.find_box('').video == box_at(0, '1')
 
 
 @pytest.mark.parametrize('device', [
     '4', '/dev/video4', LINK.format('1.3'), '/dev/v4l/by-path/' + LINK.format('1.3')])
 def test_one_of_two_is_found_by_each_of_its_names(make_rig: MakeRig, device: str) -> None:
     make_rig([BoxConfig(port='1-2', number=0), BoxConfig(port='1-1.3', number=4)])
-    assert discovery.find(device) == box_at(4, '1.3')
+    assert discovery.find_box(device).video == box_at(4, '1.3')
 
 
 def test_two_boxes_need_a_choice_and_the_error_lists_them(make_rig: MakeRig) -> None:
     make_rig([BoxConfig(port='1-2', number=12), BoxConfig(port='1-1.3', number=4)])
     with pytest.raises(DeviceError, match='more than one DAQ box: set device') as error:
-        discovery.find('')
+        discovery.find_box('')
     first, second = str(error.value).split('; ')
     assert '/dev/video4 at USB port 1-1.3, "MINISCOPE: MINISCOPE"' in first
     assert '/dev/video12 at USB port 1-2' in second and LINK.format('2') in second
@@ -62,7 +62,7 @@ def test_two_boxes_need_a_choice_and_the_error_lists_them(make_rig: MakeRig) -> 
 def test_what_is_no_box_is_named_with_what_there_is(make_rig: MakeRig, device: str) -> None:
     make_rig([BoxConfig()])
     with pytest.raises(DeviceError, match=f'{device} is no DAQ box .*there is /dev/video0 at'):
-        discovery.find(device)
+        discovery.find_box(device)
 
 
 def test_box_is_found_again_at_its_port(make_rig: MakeRig) -> None:
@@ -81,12 +81,12 @@ def test_box_is_found_again_at_its_port(make_rig: MakeRig) -> None:
 def test_other_cameras_are_no_boxes(make_rig: MakeRig) -> None:
     rig = make_rig([BoxConfig(port='1-2'), BoxConfig(port='1-3')])
     turn_into_webcam(rig, '1-2')
-    assert discovery.boxes() == [discovery.find('')] == [box_at(2, '3')]
+    assert discovery.boxes() == [discovery.find_box('').video] == [box_at(2, '3')]
     assert [found.vendor for found in discovery.scan()] == ['046d', '04b4']
     assert discovery.find_camera('0').vendor == '046d'
     assert discovery.find_port('1-2') is None
     with pytest.raises(DeviceError, match='/dev/video0 is no DAQ box'):
-        discovery.find('/dev/video0')
+        discovery.find_box('/dev/video0')
     with pytest.raises(DeviceError, match='more than one camera'):
         discovery.find_camera('')
 

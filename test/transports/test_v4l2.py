@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import virtual_daq
 from virtual_daq import Fault, Status, VirtualDaq
+from virtual_daq.descriptors import UNIT_GUID
 
 SIZE = (608, 608)
 TIMEOUT = 1.0
@@ -270,7 +271,7 @@ def test_busy_box_says_how_to_find_the_other_program(rig: VirtualDaq) -> None:
 
 
 @pytest.mark.parametrize(('call', 'number', 'text'), [
-    ('open', errno.EACCES, 'no permission.*sudo cp config/99-miniscope.rules'),
+    ('open', errno.EACCES, 'no permission.*sudo cp config/70-miniscope.rules'),
     ('open', errno.EBUSY, 'in use'),
     ('format', errno.EIO, 'set 608x608 YUYV: Input/output error'),
     ('stream', errno.ENOSPC, 'bandwidth.*another controller'),
@@ -412,7 +413,7 @@ def test_refused_control_is_an_error_but_no_loss(rig: VirtualDaq) -> None:
 
 def test_extension_unit_is_found_read_and_written(make_rig: MakeRig) -> None:
     rig = make_rig(open_ephys=True)
-    guid = virtual_daq.box.UNIT_GUID.bytes_le
+    guid = UNIT_GUID.bytes_le
     with opened(rig) as transport:
         unit = transport.find_unit(guid)
         assert unit == 3
@@ -430,7 +431,7 @@ def test_extension_unit_is_found_read_and_written(make_rig: MakeRig) -> None:
 
 
 def test_plain_firmware_has_no_such_unit(rig: VirtualDaq) -> None:
-    assert V4l2Transport(rig.box.path).find_unit(virtual_daq.box.UNIT_GUID.bytes_le) is None
+    assert V4l2Transport(rig.box.path).find_unit(UNIT_GUID.bytes_le) is None
 
 
 # ---- reset

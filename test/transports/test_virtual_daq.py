@@ -17,8 +17,8 @@ from miniscope_ros.transports import v4l2_abi as abi
 from miniscope_ros.transports import v4l2_controls as controls
 import numpy as np
 import pytest
-import virtual_daq
 from virtual_daq import BoxConfig, Status
+from virtual_daq.descriptors import UNIT_GUID
 
 
 def test_nothing_is_redirected_without_a_rig(make_rig: MakeRig) -> None:
@@ -44,7 +44,7 @@ def test_nodes_and_sysfs(make_rig: MakeRig) -> None:
         assert (device.parent / 'idProduct').read_text() == '00f9\n'
         assert (device.parent / 'product').read_text() == 'UCLA/Open Ephys Miniscope DAQ v3\n'
     descriptors = Path('/sys/bus/usb/devices/1-2/descriptors').read_bytes()
-    assert virtual_daq.box.UNIT_GUID.bytes_le in descriptors
+    assert UNIT_GUID.bytes_le in descriptors
     assert [os.path.realpath(box.by_path) for box in rig.boxes] == ['/dev/video0', '/dev/video5']
     assert not os.path.exists('/dev/video2')
     assert raised(lambda: os.open('/dev/video2', os.O_RDWR)) == 'ENOENT'

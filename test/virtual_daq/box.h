@@ -291,6 +291,7 @@ struct handle {  // one open file description
 
 // usb_stream.c: the bulk endpoint of an opened box.
 void *usb_thread(void *handle);
+bool usb_room(struct handle *h);
 bool usb_emit(struct handle *h, const u8 *data, int size, bool failed);  // libusb.c
 
 // state.c

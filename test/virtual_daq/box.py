@@ -28,6 +28,8 @@ FRESH_CONTROLS = {
     'old_kernel': 0x308,  # PAN, TILT, HUE: before 6.10.3
     'new_kernel': 0,  # everything comes from the cache
 }
+# A kernel that does so with UCLA firmware; with fixed firmware any does.
+RELEASES = {'fixed_firmware': '5.10.218', 'old_kernel': '5.10.218', 'new_kernel': '6.12.95'}
 IMAGES = ('ramp', 'lit', 'bank')
 LINKS = ('good', 'needs_serdes', 'none')
 

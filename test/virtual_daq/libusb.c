@@ -414,10 +414,29 @@ static u32 number(const u8 *data, int size)
     return value;
 }
 
+// GET_INFO says 3, that it can be read and set: no AUTO_UPDATE, hence the kernel's cache.
+static int about_control(int request, int length, u8 *data, int size)
+{
+    int answer = request == UVC_GET_INFO ? 1 : request == UVC_GET_LEN ? 2 : length;
+    if (size < answer)
+        return ERROR_PIPE;
+    put_number(data, request == UVC_GET_INFO ? 3 : request == UVC_GET_LEN ? length
+                     : request == UVC_GET_RES, answer);
+    return answer;
+}
+
+static bool is_about(int request)
+{
+    return request == UVC_GET_INFO || request == UVC_GET_LEN || request == UVC_GET_RES ||
+           request == UVC_GET_DEF;
+}
+
 static int processing_unit(struct usb_handle *u, int request, int selector, u8 *data, int size)
 {
     struct state *s = u->h.box.state;
     u32 id = selector < 10 ? unit_controls[selector] : 0;
+    if (id && is_about(request))
+        return about_control(request, 2, data, size);
     if (!id || size < 2)
         return ERROR_PIPE;
     if (request == UVC_SET_CUR)
@@ -433,6 +452,8 @@ static int camera_terminal(struct usb_handle *u, int request, int selector, u8 *
     bool pantilt = selector == UVC_CT_PANTILT_ABSOLUTE_CONTROL;
     if (!pantilt && selector != UVC_CT_EXPOSURE_TIME_ABSOLUTE_CONTROL)
         return ERROR_PIPE;
+    if (is_about(request))
+        return about_control(request, pantilt ? 8 : 4, data, size);
     if (request == UVC_SET_CUR || size < (pantilt ? 8 : 4))
         return ERROR_PIPE;
     memset(data, request == UVC_GET_MAX ? 0xFF : 0, pantilt ? 8 : 4);
@@ -560,6 +581,17 @@ EXPORT int libusb_cancel_transfer(struct transfer *transfer)
         finish(c, entry_of(transfer), TRANSFER_CANCELLED, 0);
     pthread_mutex_unlock(&c->lock);
     return found ? OK : ERROR_NOT_FOUND;
+}
+
+// Whether a transfer waits for data.
+bool usb_room(struct handle *h)
+{
+    struct usb_handle *u = (struct usb_handle *)h;
+    struct context *c = u->device->context;
+    pthread_mutex_lock(&c->lock);
+    bool room = u->waiting.first != NULL;
+    pthread_mutex_unlock(&c->lock);
+    return room;
 }
 
 // Called by the box's thread: hand a payload over; false: no transfer waits.

@@ -15,7 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 // Read each time: a test process may go from one rig to the next.
@@ -93,6 +95,24 @@ EXPORT ssize_t readlink(const char *path, char *buffer, size_t size)
 
 ONE_PATH(ssize_t, readlinkat, (int at, const char *path, char *buffer, size_t size), at,
          where(path, target), buffer, size)
+
+// Which kernel it is decides what uvcvideo answers from its cache.
+EXPORT int uname(struct utsname *name)
+{
+    char path[PATH_MAX];
+    const char *root = virtual_root();
+    int result = (int)syscall(SYS_uname, name);
+    if (!root)
+        return result;
+    snprintf(path, sizeof path, "%s/kernel", root);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = file < 0 ? 0 : read(file, name->release, sizeof name->release - 1);
+    if (size > 0)
+        name->release[size] = 0;
+    if (file >= 0)
+        close(file);
+    return result;
+}
 
 EXPORT char *realpath(const char *path, char *resolved)
 {

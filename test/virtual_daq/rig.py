@@ -15,7 +15,7 @@ import subprocess
 import sys
 from typing import Any
 
-from .box import Box, BoxConfig, client_environ
+from .box import Box, BoxConfig, client_environ, RELEASES
 from .build import library_path
 
 
@@ -38,6 +38,9 @@ class VirtualDaq:
                 port=config.port or f'1-{i + 1}',
                 number=config.number if config.number >= 0 else 2 * i))
             for i, config in enumerate(boxes)]
+        if self.boxes:  # all are on one computer
+            kernel = RELEASES[self.box.config.kernel]
+            (self.root / 'kernel').write_text(kernel)
         self._before: str | None = None
 
     def __enter__(self) -> VirtualDaq:

@@ -30,12 +30,25 @@ static bool send_payload(struct sender *x, u32 offset, u32 size, int flags, bool
     return usb_emit(x->h, data, HEADER + size, failed);
 }
 
-// Send a frame's payloads, each when it is due; false: the program had no transfer waiting, or
-// the frame is one that the box never finishes.
+static u32 count_payloads(const struct sender *x)
+{
+    return x->size ? (x->size + CONTENT - 1) / CONTENT : 1;
+}
+
+static bool send_numbered(struct sender *x, const struct frame_record *r, u32 k)
+{
+    u32 count = count_payloads(x), offset = k * CONTENT, rest = x->size - offset;
+    int flags = (k == count - 1 ? END_OF_FRAME : 0) |
+                (r->faults & FAULT_ERROR_FLAG && k == count / 2 ? ERROR : 0);
+    return send_payload(x, offset, rest < CONTENT ? rest : CONTENT, flags,
+                        r->faults & FAULT_TRANSFER && k == count / 2);
+}
+
+// Send a frame's payloads but the last, each when it is due, and wait until the last is due;
+// false: the program had no transfer waiting, or the frame is one that the box never finishes.
 static bool send_frame(struct sender *x, const struct frame_record *r, i64 readout)
 {
-    u32 size = r->faults & FAULT_EMPTY ? 0 : r->faults & FAULT_SHORT ? x->size / 2 : x->size;
-    u32 count = size ? (size + CONTENT - 1) / CONTENT : 1;
+    u32 count = count_payloads(x);
     i64 pace = readout / count, sent_until = -1;
     for (u32 k = 0; k < count; k++) {
         i64 due = r->stamp_ns + k * pace;
@@ -46,11 +59,7 @@ static bool send_frame(struct sender *x, const struct frame_record *r, i64 reado
         }
         if (r->faults & FAULT_UNFINISHED && k >= count / 2)
             return false;
-        u32 offset = k * CONTENT, rest = size - offset;
-        int flags = (k == count - 1 ? END_OF_FRAME : 0) |
-                    (r->faults & FAULT_ERROR_FLAG && k == count / 2 ? ERROR : 0);
-        if (!send_payload(x, offset, rest < CONTENT ? rest : CONTENT, flags,
-                          r->faults & FAULT_TRANSFER && k == count / 2))
+        if (k < count - 1 && !send_numbered(x, r, k))
             return false;
     }
     return true;
@@ -87,10 +96,6 @@ static void end_frame(struct handle *h, struct frame_record *r)
     if (r->status != UNFINISHED)
         r->executed = firmware_execute(&h->box, r->end_ns);
     log_frame(h, r);
-    if (r->faults & FAULT_UNPLUG) {
-        firmware_power_on(s);
-        unplug_locked(&h->box, 0, -1);
-    }
 }
 
 static void one_frame(struct sender *x, struct painter *p, i64 stamp, i64 readout)
@@ -108,18 +113,30 @@ static void one_frame(struct sender *x, struct painter *p, i64 stamp, i64 readou
         return;
     }
     x->size = painter_paint(p, h, 0, &r);
+    if (r.faults & FAULT_EMPTY || r.faults & FAULT_SHORT)
+        x->size = r.faults & FAULT_EMPTY ? 0 : x->size / 2;
     r.bytes = x->size;
     bool sent = false;
     if (r.faults & FAULT_LOST)
         wait_until(h, r.end_ns);
     else
         sent = send_frame(x, &r, readout);
+    box_lock(&h->box);
+    sent = sent && usb_room(h);
     r.status = r.faults & FAULT_LOST ? LOST : sent ? DELIVERED : UNFINISHED;
     // A restart of the transfer resets the frame ID.
-    x->frame_id = r.status == UNFINISHED ? 0 : !x->frame_id;
-    box_lock(&h->box);
-    if (!atomic_load(&h->stop) && handle_alive(h))
+    int next_id = r.status == UNFINISHED ? 0 : !x->frame_id;
+    if (!atomic_load(&h->stop) && handle_alive(h)) {
+        // As the box does: all is done when the program can have the end of the frame.
         end_frame(h, &r);
+        if (sent)
+            send_numbered(x, &r, count_payloads(x) - 1);
+        if (r.faults & FAULT_UNPLUG) {
+            firmware_power_on(s);
+            unplug_locked(&h->box, 0, -1);
+        }
+    }
+    x->frame_id = next_id;
     box_unlock(&h->box);
 }
 
