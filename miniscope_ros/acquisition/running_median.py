@@ -27,7 +27,8 @@ class RunningMedian:
         insort(self._sorted, value)
         if len(self._order) > self._length:
             del self._sorted[bisect_left(self._sorted, self._order.popleft())]
-        self.value = self.quantile(0.5)
+        # Of an even number the lower one: losses and late stamps make intervals longer.
+        self.value = self._sorted[(len(self._sorted) - 1) // 2]
 
     def quantile(self, share: float) -> float:
         """Return the value below which that share lies; NaN while there is none."""
