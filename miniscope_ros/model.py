@@ -90,6 +90,7 @@ class RawFrame:
     # A reading that comes as a unit quaternion already (recordings); raw ones come as quaternion.
     orientation: tuple[float, float, float, float] | None = None
     digital_inputs: int = -1  # bit mask; -1 unknown
+    sync_edge: int | None = None  # as it was recorded; None: it is to be counted
     damaged: bool = False  # image is not to be used
     # CLOCK_MONOTONIC after what the device tells was read beside the frame; None: told in it.
     read_ns: int | None = None
@@ -104,6 +105,9 @@ class ControlEvent:
     raw: int
     reason: Reason
     sent_ns: int  # CLOCK_MONOTONIC right after the last word
+    # Of a change that is played from a recording, which tells what else has to be found out.
+    first_capture_index: int | None = None
+    stamp_ns: int | None = None  # ROS clock
 
 
 @dataclass(frozen=True)
