@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import math
 
 from miniscope_ros.acquisition.loss import FrameLoss, LossAccount
@@ -46,9 +46,10 @@ class FrameAccounting:
 
     def __init__(self, source: Source, clock: RosTime) -> None:
         self.clock = clock
-        self.timestamps = TimestampFilter(source.waiting)
+        self.timestamps = TimestampFilter(self._waiting)
         self.loss = LossAccount(Period(constant=source.has_constant_rate))
         self._source = source
+        self._discarded = False
         self.begin()
 
     def begin(self) -> None:
@@ -101,18 +102,28 @@ class FrameAccounting:
             f'{totals.damaged} damaged); display skipped {display_skipped}; '
             f'{seconds:.1f} s, {rate:.3f} frames/s on average')
 
-    def correct(self, sample: RawFrame) -> None:
-        """Replace a stamp that cannot be, drop what was read too late; to be called for all."""
-        self.timestamps.correct(sample, self.loss.period.ns)
+    def correct(self, sample: RawFrame, *, discarded: bool = False) -> RawFrame:
+        """
+        Return the frame with a valid stamp, and without what was read too late for it.
+
+        To be called for every frame. discarded says that it was taken by a command of the source
+        and comes here later: whether another one waited by then is not known any more.
+        """
+        self._discarded = discarded
+        sample = self.timestamps.correct(sample, self.loss.period.ns)
         # When the next frame has ended the reading is that one's, even if it never arrives.
         next_end_ns = (
             sample.stamp_ns + self.timestamps.read_out_ns + _IN_TIME * self.loss.period.ns)
         if sample.read_ns is not None and sample.read_ns > next_end_ns:
-            sample.quaternion = sample.device_count = None
-            sample.digital_inputs = -1
+            sample = replace(sample, orientation=None, device_count=None, digital_inputs=-1)
         if sample.device_count is not None:
             self.loss.counter.bits = sample.device_count_bits
             self.loss.counter.exact = self._source.is_live and sample.read_ns is None
+        return sample
+
+    def _waiting(self) -> bool:
+        # For a frame that was discarded a guess that is too early does no harm.
+        return self._discarded or self._source.waiting()
 
     def observe_unpublished(self, sample: RawFrame) -> None:
         """Take in a mended frame before the acquisition: the next one is compared with it."""

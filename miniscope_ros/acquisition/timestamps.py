@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 import math
 
 from miniscope_ros.acquisition.running_median import RunningMedian
@@ -50,19 +51,27 @@ class TimestampFilter:
         """
         return self._latency.quantile(0.1)
 
-    def correct(self, sample: RawFrame, period_ns: float) -> None:
-        """Check a sample's stamp and replace it where it is bad; period_ns may be NaN."""
+    def correct(self, sample: RawFrame, period_ns: float) -> RawFrame:
+        """
+        Return the frame, with another stamp where its own is invalid.
+
+        period_ns is the time between frames [ns]; it may be NaN.
+        """
         if sample.stamp_source is not StampSource.RECORDED:
-            if sample.stamp_source is StampSource.ARRIVAL and not self._latency:
-                sample.stamp_ns = max(sample.receive_ns, (self._last_ns or 0) + 1)
+            # A transport may know better than we when a frame arrived (USB); its stamp is used.
+            unstamped = sample.stamp_ns in (0, sample.receive_ns)
+            if sample.stamp_source is StampSource.ARRIVAL and unstamped and not self._latency:
+                sample = _restamped(
+                    sample, max(sample.receive_ns, (self._last_ns or 0) + 1), StampSource.ARRIVAL)
             elif self._plausible(sample):
                 self._latency.add(sample.receive_ns - sample.stamp_ns)
             else:
                 self.invalid_count += 1
-                sample.stamp_ns = self._predict(sample, period_ns)
-                sample.stamp_source = StampSource.PREDICTED
+                sample = _restamped(
+                    sample, self._predict(sample, period_ns), StampSource.PREDICTED)
         self._last_ns = sample.stamp_ns
         self._last_sequence = sample.sequence
+        return sample
 
     def _plausible(self, sample: RawFrame) -> bool:
         age_ns = sample.receive_ns - sample.stamp_ns
@@ -92,3 +101,9 @@ class TimestampFilter:
                     if not waiting and 0 < latest - predicted < period_ns / 2:
                         predicted += round(_PULL * (latest - predicted))
         return max(predicted, self._last_ns + 1)
+
+
+def _restamped(sample: RawFrame, stamp_ns: int, stamp_source: StampSource) -> RawFrame:
+    """Return a frame with another stamp, the one from the wire beside it."""
+    return replace(
+        sample, stamp_ns=stamp_ns, stamp_source=stamp_source, wire_stamp_ns=sample.stamp_ns)

@@ -54,6 +54,7 @@ class Firmware(Protocol):
     name: str
     warnings: tuple[str, ...]
     embeds_telemetry: bool  # its state is part of each frame; else it is read beside the frame
+    longest_period_s: float | None  # between frames; None: as long as you like
 
     def send(self, packet: bytes) -> None:
         """Queue a packet in the box; it runs when a frame ends. Keeps the pauses it needs."""
@@ -129,6 +130,9 @@ class UclaFirmware:
     """Commands as three control writes, state as control reads."""
 
     embeds_telemetry = False
+    # It restarts its transfer when no data came for 400 ms (30 times, then it gives up), and the
+    # kernel then takes no frame but the first of a stream: seen with firmware 1694a6f.
+    longest_period_s: float | None = 0.390
 
     def __init__(self, transport: Transport, orientation: bool) -> None:
         self._transport = transport
@@ -156,7 +160,8 @@ class UclaFirmware:
         self._unchanged = 0
         self._last_gamma = 0
         self._refused = False  # reading failed once, and that was said
-        self._inputs: bool | None = None  # whether GAMMA tells the trigger's level; None: untried
+        # Whether GAMMA tells the trigger's level; None: untried.
+        self._inputs: bool | None = transport.fresh_reads or None
 
     def _version(self) -> int | None:
         """Ask for the interface version; the question switches the sync output off."""
@@ -253,6 +258,7 @@ class OpenEphysFirmware:
     """Commands through an extension unit, state in the chroma bytes of the first pixels."""
 
     embeds_telemetry = True
+    longest_period_s: float | None = None
 
     _VERSION, _PACKETS, _FLAGS = 1, 2, 3
 

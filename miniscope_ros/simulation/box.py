@@ -73,6 +73,9 @@ class SimulatedTransport:
     controls as they are.
     """
 
+    kind = 'simulated'
+    fresh_reads = True
+
     def __init__(
             self, device_type: DeviceType, *, seed: int = 1,
             loss_rate: float | tuple[float, float] = 1e-4, true_rate: float = 1.0) -> None:

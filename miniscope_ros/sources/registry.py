@@ -5,16 +5,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+import logging
 import math
 from threading import Event
 from typing import Any
 
 from miniscope_ros.daq.catalogue import DeviceType
-from miniscope_ros.errors import ConfigurationError, DeviceAbsent
+from miniscope_ros.daq.firmware import OPEN_EPHYS_UNIT
+from miniscope_ros.errors import ConfigurationError, DeviceAbsent, DeviceError
 from miniscope_ros.sources.miniscope import MiniscopeSource
 from miniscope_ros.sources.source import Source
 from miniscope_ros.transports import discovery
+from miniscope_ros.transports.choice import Choice, choose
+from miniscope_ros.transports.transport import Transport
 from miniscope_ros.transports.v4l2 import V4l2Transport
+
+_log = logging.getLogger(__name__)
 
 _SIMULATION = {'seed': 1.0, 'loss_on_the_way': 0.0, 'loss_at_the_source': 0.0}
 
@@ -28,23 +34,61 @@ def make_source(
 
 def make_daq(
     device: str, device_type: DeviceType, stop: Event, controls: Mapping[str, float],
-    max_led: float = math.inf,
+    max_led: float = math.inf, *, transport: str = 'auto', trigger: bool = False,
 ) -> MiniscopeSource:
-    """Return the scope on a DAQ box; controls are the values to send, by name."""
-    def find(port: str) -> V4l2Transport:
-        found = discovery.find_port(port) if port else discovery.find(device)
+    """
+    Return the scope on a DAQ box; controls are the values to send, by name.
+
+    transport is auto, v4l2 or usb; trigger says whether the box's digital inputs matter.
+    """
+    finder = DaqFinder(device, device_type, transport, trigger)
+    return MiniscopeSource(
+        device_type, finder, stop, values=controls, max_led=max_led, warnings=finder.warnings)
+
+
+class DaqFinder:
+    """Finds a DAQ box and makes the transport to it; the kind is decided at the first opening."""
+
+    def __init__(
+            self, device: str, device_type: DeviceType, transport: str, trigger: bool) -> None:
+        self._device = device
+        self._type = device_type
+        self._wanted = transport
+        self._trigger = trigger
+        self._choice: Choice | None = None
+
+    def __call__(self, port: str) -> Transport:
+        """Return the transport to the box at a USB port, '': to the one that was asked for."""
+        found = discovery.find_box_at(port) if port else discovery.find_box(self._device)
         if found is None:
             raise DeviceAbsent(f'no DAQ box at USB port {port}: plug it in there again')
-        return V4l2Transport(found.path, found.usb_port)
+        choice = self._choice
+        if choice is None:
+            choice = self._choice = choose(
+                self._wanted, found.usb_port, found.video is not None, OPEN_EPHYS_UNIT,
+                orientation=self._type.orientation, trigger=self._trigger)
+            _log.info('transport %s: %s', choice.kind, choice.reason)
+        video = found.video.path if found.video else ''
+        if choice.kind == 'usb':
+            from miniscope_ros.transports.usb_uvc import UsbTransport
+            return UsbTransport(found.usb_port, video)
+        if not video:
+            raise DeviceError(
+                f'the DAQ box at USB port {found.usb_port} has no video node: load its driver '
+                '(sudo modprobe uvcvideo) or plug it in again')
+        return V4l2Transport(video, found.usb_port)
 
-    return MiniscopeSource(device_type, find, stop, values=controls, max_led=max_led)
+    def warnings(self) -> tuple[str, ...]:
+        """Return what the chosen transport cannot do, with the remedy."""
+        return (self._choice.warning,) if self._choice and self._choice.warning else ()
 
 
 def _daq(values: Mapping[str, Any], device_type: DeviceType | None, stop: Event) -> Source:
     assert device_type is not None
     return make_daq(
         values['device'], device_type, stop, _controls(values, device_type),
-        values.get('max_led', math.inf))
+        values.get('max_led', math.inf), transport=values.get('transport', 'auto'),
+        trigger=values.get('trigger.input', -1) >= 0)
 
 
 def _simulated(values: Mapping[str, Any], device_type: DeviceType | None, stop: Event) -> Source:
@@ -57,7 +101,7 @@ def _simulated(values: Mapping[str, Any], device_type: DeviceType | None, stop: 
         loss_rate=(options['loss_on_the_way'], options['loss_at_the_source']))
     return MiniscopeSource(
         device_type, lambda port: box, stop, values=_controls(values, device_type),
-        max_led=values.get('max_led', math.inf), kind='simulated', pauses=False)
+        max_led=values.get('max_led', math.inf), pauses=False)
 
 
 def _camera(values: Mapping[str, Any], device_type: DeviceType | None, stop: Event) -> Source:

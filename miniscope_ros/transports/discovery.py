@@ -5,20 +5,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import contextlib
 from dataclasses import dataclass
 import os
+import time
 
 from miniscope_ros.errors import DeviceError
-from miniscope_ros.transports import usb
+from miniscope_ros.transports import device_node, usb
 
-BOX = ('04b4', '00f9')
+VENDOR = '04b4'
+BOX = (VENDOR, '00f9')
 """USB vendor and product of the DAQ box; it has no serial number."""
+
+BOX_AT_USB_2 = '00f8'
+BOOT_LOADER = '00f3'
 
 NOTHING_FOUND = (
     'no Miniscope DAQ box (USB 04b4:00f9) found: check cable and power; '
     '`lsusb -d 04b4:00f9` must list the box; if it does and there is no /dev/video*, '
     'load its driver (sudo modprobe uvcvideo) or, in a container, pass the device in')
 
+_UNUSABLE = {
+    BOX_AT_USB_2: (
+        'the DAQ box at USB port {port} runs at USB 2 speed (04b4:00f8), where it has 640x480 '
+        'only and no scope works: plug it into a USB 3 port with a USB 3 cable, without a hub'),
+    BOOT_LOADER: (
+        'the DAQ box at USB port {port} is in its boot loader (04b4:00f3) and runs no firmware: '
+        'unplug it and plug it in again; if that does not help, write its firmware anew'),
+}
+
+_CONTROL_INTERFACE = 0
+_DRIVER_S = 0.5  # for uvcvideo and udev to make the nodes of a box that was given back
 _SYSFS = '/sys/class/video4linux'
 _BY_PATH = '/dev/v4l/by-path'
 
@@ -42,6 +59,101 @@ class VideoNode:
     def __str__(self) -> str:
         """Return it in words, for lists in messages."""
         return f'{self.path} at USB port {self.usb_port}, "{self.name}" ({self.by_path})'
+
+
+@dataclass(frozen=True)
+class UsbBox:
+    """A DAQ box on the USB bus, whatever state it is in."""
+
+    usb_port: str
+    product: str  # USB product, four hexadecimal digits
+    driver: str  # of its control interface: uvcvideo, usbfs (a program), '' (none)
+
+    @property
+    def problem(self) -> str:
+        """Return why it cannot be used as it is, with the remedy; empty if it can."""
+        if self.product in _UNUSABLE:
+            return _UNUSABLE[self.product].format(port=self.usb_port)
+        if self.driver == 'usbfs':
+            holders = device_node.in_use_by(usb.node_path(self.usb_port))
+            return (f'the DAQ box at USB port {self.usb_port} is in use through USB by {holders}: '
+                    'end that program')
+        return ''
+
+
+@dataclass(frozen=True)
+class FoundBox:
+    """A DAQ box to open."""
+
+    usb_port: str
+    video: VideoNode | None  # None where uvcvideo has not made one
+
+
+def usb_boxes() -> list[UsbBox]:
+    """Return the DAQ boxes on the USB bus, also those that cannot be used, by port."""
+    try:
+        ports = sorted(name for name in os.listdir(usb.DEVICES) if ':' not in name)
+    except OSError:
+        return []
+    found = []
+    for port in ports:
+        with contextlib.suppress(OSError):
+            product = usb.attribute_at(port, 'idProduct')
+            if (usb.attribute_at(port, 'idVendor') == VENDOR
+                    and product in (BOX[1], BOX_AT_USB_2, BOOT_LOADER)):
+                found.append(UsbBox(port, product, usb.driver(port, _CONTROL_INTERFACE)))
+    return found
+
+
+def find_box(device: str) -> FoundBox:
+    """
+    Return the DAQ box that the parameter device names, with or without a video node.
+
+    Empty means the only one there is; else a path, a name in /dev/v4l/by-path, a number or a USB
+    port. A box that a killed program has taken from its driver is given back first. Raises
+    DeviceError, with what there is instead.
+    """
+    give_back_orphans()
+    nodes = boxes()
+    with_node = {node.usb_port for node in nodes}
+    bare = [box for box in usb_boxes() if box.usb_port not in with_node]
+    for box in bare:
+        if device == box.usb_port or (not device and not nodes and len(bare) == 1):
+            if box.problem:
+                raise DeviceError(box.problem)
+            return FoundBox(box.usb_port, None)
+    problems = [box.problem for box in bare if box.problem]
+    if not nodes and problems:
+        raise DeviceError('; '.join(problems))
+    for node in nodes:
+        if device == node.usb_port:
+            return FoundBox(node.usb_port, node)
+    found = _choose(device, nodes, 'DAQ box', NOTHING_FOUND)
+    return FoundBox(found.usb_port, found)
+
+
+def find_box_at(usb_port: str) -> FoundBox | None:
+    """Return the usable DAQ box at a USB port; None if there is none."""
+    node = find_port(usb_port)
+    if node is not None:
+        return FoundBox(usb_port, node)
+    for box in usb_boxes():
+        if box.usb_port == usb_port and not box.problem:
+            give_back_orphans()
+            return FoundBox(usb_port, find_port(usb_port))
+    return None
+
+
+def give_back_orphans() -> None:
+    """Give boxes without a driver back to uvcvideo, and wait for their video nodes."""
+    given = {
+        box.usb_port for box in usb_boxes()
+        if not box.driver and box.product == BOX[1]
+        and usb.give_to_driver(box.usb_port, _CONTROL_INTERFACE)
+        and usb.driver(box.usb_port, _CONTROL_INTERFACE)}
+    end = time.monotonic() + _DRIVER_S
+    while given - {node.usb_port for node in boxes()} and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def scan() -> list[VideoNode]:

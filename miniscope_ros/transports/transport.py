@@ -21,6 +21,7 @@ class Buffer:
     stamp_ns: int | None  # CLOCK_MONOTONIC at the frame's first data; None: there are no stamps
     damaged: bool  # error flag set, or the wrong number of bytes
     index: int = 0  # the transport's own name for the buffer
+    is_arrival: bool = False  # the stamp is a program's, who took it when the data came
 
 
 class Transport(Protocol):
@@ -31,9 +32,11 @@ class Transport(Protocol):
     DeviceError for what can be mended otherwise.
     """
 
+    kind: str  # v4l2, usb, simulated
     card: str  # the device's name for itself
     location: str  # the USB port: the same when a box comes back under another number
     path: str  # the device node, or what stands for it
+    fresh_reads: bool  # every read of a control asks the device; else a cache may answer
 
     def open(self, width: int, height: int) -> None:
         """Open the device and set the image size [px], YUYV."""

@@ -32,6 +32,9 @@ class V4l2Transport:
     microseconds, as the kernel gives them, and None where it gives another clock's.
     """
 
+    kind = 'v4l2'
+    fresh_reads = False
+
     def __init__(self, path: str, location: str = '') -> None:
         """Name the device node and the USB port that it is at; opens nothing."""
         self.path = path

@@ -135,6 +135,12 @@ class UnitQuery(ctypes.Structure):
         ('data', ctypes.POINTER(c_ubyte))]
 
 
+class UsbIoctl(ctypes.Structure):
+    """A request to an interface of a USB device (struct usbdevfs_ioctl)."""
+
+    _fields_ = [('interface', c_int32), ('ioctl_code', c_int32), ('data', c_void_p)]
+
+
 def _read(kind: str, number: int, data: type[ctypes.Structure]) -> int:
     return 2 << 30 | ctypes.sizeof(data) << 16 | ord(kind) << 8 | number
 
@@ -160,3 +166,5 @@ VIDIOC_QUERYCTRL = _both('V', 36, QueryControl)
 VIDIOC_G_EXT_CTRLS = _both('V', 71, ExtControls)
 UVCIOC_CTRL_QUERY = _both('u', 0x21, UnitQuery)
 USBDEVFS_RESET = ord('U') << 8 | 20
+USBDEVFS_IOCTL = _both('U', 18, UsbIoctl)
+USBDEVFS_CONNECT = ord('U') << 8 | 23

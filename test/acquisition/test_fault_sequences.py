@@ -115,7 +115,7 @@ class Experiment(RuleBasedStateMachine):
             box.next_frame(Fault.UNPLUG)
         else:
             box.unplug()
-        scope.wait_state('away')
+        scope.wait_lost()
         scope.source.set_value('gain', gain)  # kept, and applied afterwards
         self.values['gain'] = gain
         box.refuse_writes(0)

@@ -55,6 +55,7 @@ class Ear:
         self.infos: list[SourceInfo] = []
         self.inputs: list[int] = []
         self.rates: list[float] = []
+        self.starts = 0
         self.stops = 0
         self.at_frame: Callable[[Frame], None] = lambda frame: None
         self._changed = Condition()
@@ -81,11 +82,16 @@ class Ear:
     def on_inputs(self, levels: int, stamp_ns: int) -> None:
         self.inputs.append(levels)
 
+    def on_started(self) -> None:
+        with self._changed:
+            self.frames = []
+            self.starts += 1
+            self._changed.notify_all()
+
     def on_sensor_rate(self, rate: float) -> None:
         with self._changed:
-            if math.isnan(rate):
-                self.frames = []
             self.rates.append(rate)
+            self._changed.notify_all()
 
     def on_stopped(self) -> None:
         with self._changed:
@@ -112,6 +118,7 @@ class Capture:
         ear: Ear | None = None, box: Box | None = None,
     ) -> None:
         """Make the acquisition on a box, the rig's first one; opens nothing."""
+        self.rig = rig
         self.box: Box = box or rig.box
         self.stop = Event()
         self.ear = ear or Ear()
@@ -136,10 +143,14 @@ class Capture:
         """Return when the acquisition is in a state, as diagnostics show it."""
         self.box.wait(lambda: self.status.state == state, PATIENCE)
 
+    def wait_lost(self) -> None:
+        """Return when the device is lost and looked for."""
+        self.box.wait(lambda: self.status.state.is_disconnected, PATIENCE)
+
     def wait_back(self) -> None:
         """Return when frames come again after an outage that has begun."""
         before = self.status.reconnects
-        self.wait_state('away')
+        self.wait_lost()
         self.box.wait(lambda: self.status.reconnects > before, PATIENCE)
         self.ear.wait_frames(2)
 
@@ -157,6 +168,7 @@ def capture(
         finally:
             capturing.stop.set()
             capturing.acquisition.close()
+            capturing.acquisition.end_pursuit()  # of a box that a test has left unplugged
         if rig.box.present:
             assert rig.box.led == 0.0
         assert not rig.box.protocol_faults
@@ -192,7 +204,7 @@ def check_account(told: list[Told], box: Box, period_ns: float = 1e9 / FAST) -> 
         expected = StampSource.PREDICTED if bad else StampSource.BUFFER
         assert one.stamp_source is expected
         if told_afresh:
-            count, reading = one.frame.device_frame_count, one.frame.sample.quaternion
+            count, reading = one.frame.device_frame_count, one.frame.sample.orientation
             assert count == -1 or count & 0xFFFF == record['counter'] & 0xFFFF
             assert reading is None or reading == tuple(record['quaternion'])
         if expected is StampSource.BUFFER:

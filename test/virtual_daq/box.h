@@ -7,6 +7,7 @@
 #pragma once
 
 #include <dlfcn.h>
+#include <linux/uvcvideo.h>
 #include <linux/videodev2.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -40,7 +41,7 @@ typedef int16_t i16;
 typedef int32_t i32;
 typedef int64_t i64;
 
-enum { CONTROLS = 5, TEMPLATES = 32, CHOICES = 16, SLOTS = 64, PLAN = 1 << 20, BUFFERS = 32 };
+enum { CONTROLS = 5, TEMPLATES = 32, CHOICES = 16, SLOTS = 64, PLAN = 1 << 20, BUFFERS = 32, URBS = 5 };
 enum { LED, LED2, FOCUS, GAIN, FRAME_RATE };
 enum image_mode { IMAGE_RAMP, IMAGE_LIT, IMAGE_BANK };
 enum link_mode { LINK_GOOD, LINK_NEEDS_SERDES, LINK_NONE };
@@ -62,6 +63,7 @@ enum frame_fault {  // in state.plan (by frame number), state.once and state.sti
     FAULT_FREEZE = 1 << 12,      // from this frame on no frames, until a reset or a replug
     FAULT_UNPLUG = 1 << 13,      // gone at the end of this frame
     FAULT_STAMP_NONE = 1 << 14,  // the driver tells no clock: not V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC
+    FAULT_TRANSFER = 1 << 15,    // a USB transfer fails: over V4L2 the whole ring comes back
 };
 
 enum protocol_fault {  // in the fault log
@@ -82,7 +84,9 @@ enum protocol_fault {  // in the fault log
     A(char, port, 32)           /* USB port, "1-2" */                                            \
     A(char, card, 32)                                                                            \
     A(char, product, 64)                                                                         \
-    A(u8, descriptors, 512)                                                                      \
+    A(u8, descriptors, 1024)                                                                     \
+    A(char, product_id, 8)      /* USB product, "00f9" */                                        \
+    A(char, speed, 8)           /* [Mbit/s] */                                                   \
     F(i32, descriptors_size)                                                                     \
     F(i32, number)              /* of the capture node; the metadata node has the next one */    \
     F(i32, device_number)       /* on the USB bus; another one after each plugging in */         \
@@ -99,6 +103,8 @@ enum protocol_fault {  // in the fault log
     F(i64, reset_ns)            /* how long it is away after a reset */                          \
     F(i32, reset_number)        /* its number then; -1: the same */                              \
     F(i64, control_ns)          /* duration of a control transfer */                             \
+    F(i64, read_ns)             /* the same of one that reads, in addition */                    \
+    F(u32, missing_controls)    /* bit mask by control index: the device has no such control */  \
     F(double, rate_factor)      /* true rate / label */                                          \
     F(double, rate_override)    /* frames/s, whatever the register says; 0: the register */      \
     F(double, start_rate)       /* frames/s at power on */                                       \
@@ -127,6 +133,9 @@ enum protocol_fault {  // in the fault log
     F(i32, generation)          /* counts pluggings; an older handle is dead */                  \
     F(i64, reappear_ns)         /* when it plugs itself in again; 0: never */                    \
     F(i32, streaming)           /* see client_pid: not cleared by a killed client */             \
+    F(i32, detached)            /* uvcvideo was taken off its interfaces */                      \
+    F(i32, claimed)             /* bit mask of interfaces that a program has through usbfs */    \
+    A(u8, probe, 34)            /* UVC probe control */                                          \
     F(i32, client_pid)                                                                           \
     F(u32, streams)             /* stream starts so far */                                       \
     F(i32, width)                                                                                \
@@ -274,10 +283,15 @@ struct handle {  // one open file description
     struct buffer buffers[BUFFERS];
     u64 order;
     u32 sequence;
+    u32 transfer_errors; // since the stream was started
     bool streaming;
     pthread_t thread;
     atomic_bool stop;
 };
+
+// usb_stream.c: the bulk endpoint of an opened box.
+void *usb_thread(void *handle);
+bool usb_emit(struct handle *h, const u8 *data, int size, bool failed);  // libusb.c
 
 // state.c
 int box_attach(struct box *box, const char *root, const char *name);
@@ -308,13 +322,26 @@ void painter_free(struct painter *p);
 u32 painter_paint(struct painter *p, struct handle *h, u32 index, struct frame_record *record);
 
 // stream.c
+bool wait_until(struct handle *h, i64 deadline);
+u32 frame_faults(struct handle *h);
+void log_frame(struct handle *h, struct frame_record *r);
+bool link_up(struct handle *h, i64 end);
+void account(struct state *s, i64 *before);
+int stream_run(struct handle *h, void *(*body)(void *));
 int stream_start(struct handle *h);
 void stream_stop(struct handle *h);
 
 // controls.c
+int controls_write(struct handle *h, u32 id, i32 asked);
+i64 controls_read(struct state *s, u32 id);
+int unit_query(struct handle *h, struct uvc_xu_control_query *q);
 int controls_ioctl(struct handle *h, unsigned long request, void *argument, bool *known);
 
 // device.c
+struct size { int width, height; };
+extern const struct size sizes[];
+int acquire(struct handle *h);
+void release(struct handle *h);
 bool handle_alive(const struct handle *h);
 void handle_signal(struct handle *h, bool readable);
 int device_open(const char *node, int flags);  // descriptor, -1 with errno, -2: not a device
@@ -325,6 +352,7 @@ void device_free(struct handle *h);
 short device_poll_error(struct handle *h);
 
 // plug.c
+void plug_driver_locked(struct box *box, bool uvcvideo, int claimed);
 void plug_locked(struct box *box, int number);
 void unplug_locked(struct box *box, i64 back_after_ns, int number);
 void plug_settle(const char *root);

@@ -14,15 +14,13 @@ import os
 from pathlib import Path
 import time
 from typing import Any
-import uuid
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import scope
 from .build import layouts, library
-
-UNIT_GUID = uuid.UUID('b33905c0-5500-4fee-9058-2c3efd330bb9')
+from .descriptors import device_descriptors
 
 # Bit masks by control index of controls.c: which ones the kernel reads anew each time.
 FRESH_CONTROLS = {
@@ -53,6 +51,7 @@ class Fault(IntFlag):
     FREEZE = 1 << 12  # from this frame on none, until a reset or a replug
     UNPLUG = 1 << 13
     STAMP_NONE = 1 << 14  # the driver tells no clock
+    TRANSFER = 1 << 15  # a USB transfer fails: over V4L2 the whole ring comes back at once
 
 
 class Status(IntEnum):
@@ -102,6 +101,8 @@ class BoxConfig:
     reset_time: float = 0.5
     reset_number: int = -1  # -1: the same
     control_time: float = 0.0
+    reading_time: float = 0.0  # of a control that is read, in addition
+    pan_tilt: bool = True  # False: firmware before July 2023
     rate_factor: float = 1.0  # true rate / label
     rate: float = 0.0  # frames/s whatever the register says; 0: by the register
     jitter: float = 0.0  # standard deviation of the stamps
@@ -109,6 +110,8 @@ class BoxConfig:
     link: str = 'good'  # good, needs_serdes, none
     orientation: bool | None = None  # default: as the type has it
     light: float = 0.0  # at power on, 0..1
+    product_id: str = '00f9'  # 00f8: at a USB 2 port; 00f3: in the boot loader
+    speed: str = '5000'  # [Mbit/s]
 
 
 class Box:
@@ -141,13 +144,15 @@ class Box:
         config, state, type_ = self.config, self.state, self.scope
         product = 'UCLA/Open Ephys Miniscope DAQ v3' if config.open_ephys else 'MINISCOPE'
         card = product if config.open_ephys else f'{product}: {product}'
-        descriptors = _descriptors(3, config.open_ephys)
+        descriptors = device_descriptors(config.open_ephys, config.product_id)
         controls = type_['controls']
         state['port'] = config.port.encode()
         state['card'] = card[:31].encode()
         state['product'] = product.encode()
         state['descriptors'][:len(descriptors)] = list(descriptors)
         state['descriptors_size'] = len(descriptors)
+        state['product_id'] = config.product_id.encode()
+        state['speed'] = config.speed.encode()
         state['sensor_width'], state['sensor_height'] = type_['size']
         state['extension_unit'] = 3 if config.open_ephys else 0
         state['unit_version'][:3] = config.unit_version
@@ -160,6 +165,8 @@ class Box:
         state['reset_ns'] = round(config.reset_time * 1e9)
         state['reset_number'] = config.reset_number
         state['control_ns'] = round(config.control_time * 1e9)
+        state['read_ns'] = round(config.reading_time * 1e9)
+        state['missing_controls'] = 0 if config.pan_tilt else 0x300
         state['rate_factor'] = config.rate_factor
         state['rate_override'] = config.rate
         state['start_rate'] = controls['frame_rate']['start']
@@ -421,23 +428,13 @@ def encode(packet: bytes) -> bytes:
     return (bytes([packet[0], len(packet)]) + packet[1:]).ljust(6, b'\0')
 
 
-def _descriptors(unit: int, open_ephys: bool) -> bytes:
-    """Return a device's descriptors as far as extension units are concerned."""
-    device = bytes([18, 1, 0x10, 3, 0xEF, 2, 1, 9, 0xB4, 4, 0xF9, 0, 0, 1, 1, 2, 0, 1])
-    interface = bytes([9, 4, 0, 0, 1, 0x0E, 1, 0, 0])
-    terminal = bytes([18, 0x24, 2, 1, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0])
-    processing = bytes([13, 0x24, 5, 2, 1, 0, 0, 3, 0x7F, 0x14, 0, 0, 0])
-    guid = UNIT_GUID.bytes_le if open_ephys else bytes(range(16))
-    number = unit if open_ephys else 4
-    extension = bytes([27, 0x24, 6, number, *guid, 3, 1, 2, 1, 7, 0, 0])
-    body = interface + terminal + processing + extension
-    total = 9 + len(body)
-    return device + bytes([9, 2, total & 0xFF, total >> 8, 2, 1, 0, 0x80, 0x32]) + body
-
-
 def client_environ(root: Path, library_file: Path) -> dict[str, str]:
     """Return the environment of a process that finds the boxes of this root."""
     before = [p for p in os.environ.get('LD_PRELOAD', '').split(':') if p]
     if str(library_file) not in before:
         before.append(str(library_file))
-    return {**os.environ, 'LD_PRELOAD': ':'.join(before), 'VIRTUAL_DAQ_ROOT': str(root)}
+    libraries = [p for p in os.environ.get('LD_LIBRARY_PATH', '').split(':') if p]
+    if str(library_file.parent) not in libraries:
+        libraries.insert(0, str(library_file.parent))
+    return {**os.environ, 'LD_PRELOAD': ':'.join(before), 'VIRTUAL_DAQ_ROOT': str(root),
+            'LD_LIBRARY_PATH': ':'.join(libraries)}

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from functools import lru_cache
 import hashlib
@@ -28,10 +29,14 @@ def library_path() -> Path:
     content = hashlib.sha256(' '.join(FLAGS).encode())
     for source in [SOURCES / 'box.h', *sources]:
         content.update(source.read_bytes())
-    folder = Path(tempfile.gettempdir()) / f'virtual_daq-{os.getuid()}'
-    library = folder / f'libvirtual_daq-{content.hexdigest()[:16]}.so'
+    parent = Path(tempfile.gettempdir()) / f'virtual_daq-{os.getuid()}'
+    folder = parent / content.hexdigest()[:16]
+    library = folder / 'libvirtual_daq.so'
     if not library.exists():
-        folder.mkdir(mode=0o700, exist_ok=True)
+        parent.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # what asks for libusb gets this library
+            (folder / 'libusb-1.0.so.0').symlink_to(library.name)
         unfinished = folder / f'{library.name}.{os.getpid()}'
         command = ['gcc', *FLAGS, *map(str, sources), '-o', str(unfinished), '-ldl', '-lm']
         subprocess.run(command, check=True, timeout=120)

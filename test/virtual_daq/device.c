@@ -19,7 +19,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static const struct { int width, height; } sizes[] = {
+const struct size sizes[] = {
     {608, 608}, {2592, 1944}, {1296, 972}, {752, 480}, {1024, 768},
     {800, 800}, {1000, 1000}, {1500, 1500}, {1800, 1800}};
 enum { SIZES = sizeof sizes / sizeof *sizes };
@@ -87,7 +87,7 @@ int device_open(const char *node, int flags)
     return fd;
 }
 
-static int acquire(struct handle *h)
+int acquire(struct handle *h)
 {
     char file[32];
     if (h->privilege >= 0)
@@ -101,7 +101,7 @@ static int acquire(struct handle *h)
     return fail(EBUSY);
 }
 
-static void release(struct handle *h)
+void release(struct handle *h)
 {
     if (h->privilege >= 0)
         close(h->privilege);
@@ -431,14 +431,21 @@ static int capture_ioctl(struct handle *h, int fd, unsigned long request, void *
     return known ? result : fail(ENOTTY);
 }
 
-static int usb_ioctl(struct handle *h, unsigned long request)
+static int usb_ioctl(struct handle *h, unsigned long request, const void *argument)
 {
     struct state *s = h->box.state;
+    const struct usbdevfs_ioctl *inner = argument;
+    if (request == USBDEVFS_IOCTL && inner->ioctl_code == (int)USBDEVFS_CONNECT) {
+        if (s->claimed)
+            return fail(EBUSY);
+        plug_driver_locked(&h->box, true, 0);
+        return 1;
+    }
     if (request != USBDEVFS_RESET)
         return fail(ENOTTY);
     if (!h->writable)
         return fail(EPERM);
-    firmware_restart(s);
+    s->frozen = 0;  // but for that the firmware goes on: queue, counter, polling, sync output
     unplug_locked(&h->box, s->reset_ns, s->reset_number);
     box_poke(&h->box);
     return 0;
@@ -455,11 +462,14 @@ int device_ioctl(struct handle *h, int fd, unsigned long request, void *argument
             request == VIDIOC_G_CTRL || request == VIDIOC_G_EXT_CTRLS ||
             request == UVCIOC_CTRL_QUERY)
             usleep(h->box.state->control_ns / 1000);
+    if (h->node == NODE_CAPTURE && h->box.state->read_ns)
+        if (request == VIDIOC_G_CTRL || request == VIDIOC_G_EXT_CTRLS)
+            usleep(h->box.state->read_ns / 1000);
     box_lock(&h->box);
     if (!handle_alive(h))
         result = fail(ENODEV);
     else if (h->node == NODE_USB)
-        result = usb_ioctl(h, request);
+        result = usb_ioctl(h, request, argument);
     else if (request == VIDIOC_QUERYCAP)
         result = query_capabilities(h, argument);
     else if (h->node == NODE_METADATA)

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -83,6 +84,18 @@ static char *usb_node(const struct box *box)
                   box->state->device_number);
 }
 
+static void drop(char *path)
+{
+    unlink(path);
+    free(path);
+}
+
+static int drop_entry(const char *path, const struct stat *status, int type, struct FTW *where)
+{
+    (void)status, (void)type, (void)where;
+    return remove(path);
+}
+
 static void plug_video(struct box *box, const char *usb, int index)
 {
     const struct state *s = box->state;
@@ -117,37 +130,64 @@ void plug_locked(struct box *box, int number)
     s->width = s->height = 608;
     s->generation++;
     put_text(format("%s%s/idVendor", box->root, usb), format("04b4\n"));
-    put_text(format("%s%s/idProduct", box->root, usb), format("00f9\n"));
+    put_text(format("%s%s/idProduct", box->root, usb), format("%s\n", s->product_id));
     put_text(format("%s%s/product", box->root, usb), format("%s\n", s->product));
     put_text(format("%s%s/manufacturer", box->root, usb), format("Cypress\n"));
     put_text(format("%s%s/busnum", box->root, usb), format("%d\n", bus_number(s)));
     put_text(format("%s%s/devnum", box->root, usb), format("%d\n", s->device_number));
     put_text(format("%s%s/devpath", box->root, usb), format("%s\n", strchr(s->port, '-') + 1));
-    put_text(format("%s%s/speed", box->root, usb), format("5000\n"));
+    put_text(format("%s%s/speed", box->root, usb), format("%s\n", s->speed));
     memcpy(descriptors, s->descriptors, sizeof s->descriptors);
     put(format("%s%s/descriptors", box->root, usb), descriptors, s->descriptors_size);
     put_text(format("%s%s/%s:1.0/bInterfaceNumber", box->root, usb, s->port), format("00\n"));
     put_link(format("%s/sys/bus/usb/devices/%s", box->root, s->port),
              format("../../../%s", usb + strlen("/sys/")));
-    put_link(format("%s/sys/bus/usb/devices/%s:1.0", box->root, s->port),
-             format("../../../%s/%s:1.0", usb + strlen("/sys/"), s->port));
+    for (int interface = 0; interface < 2; interface++)
+        put_link(format("%s/sys/bus/usb/devices/%s:1.%d", box->root, s->port, interface),
+                 format("../../../%s/%s:1.%d", usb + strlen("/sys/"), s->port, interface));
     put_text(usb_node(box), format("virtual_daq usb %s\n", box->name));
-    plug_video(box, usb, 1);
-    plug_video(box, usb, 0);
     free(usb);
     s->present = 1;
+    plug_driver_locked(box, true, 0);
 }
 
-static void drop(char *path)
+static void drop_video(struct box *box, int index)
 {
-    unlink(path);
-    free(path);
+    const struct state *s = box->state;
+    char *usb = format("%s" BUS "/usb%d/%s", box->root, bus_number(s), s->port);
+    char *video = format("%s/%s:1.0/video4linux/video%d", usb, s->port, s->number + index);
+    drop(by_path(box, index));
+    drop(format("%s/dev/video%d", box->root, s->number + index));
+    drop(format("%s/sys/class/video4linux/video%d", box->root, s->number + index));
+    drop(format("%s/sys/dev/char/81:%d", box->root, s->number + index));
+    nftw(video, drop_entry, 16, FTW_DEPTH | FTW_PHYS);
+    free(video);
+    free(usb);
 }
 
-static int drop_entry(const char *path, const struct stat *status, int type, struct FTW *where)
+// With the box locked: who has its interfaces: uvcvideo, a program (usbfs), nobody.
+void plug_driver_locked(struct box *box, bool uvcvideo, int claimed)
 {
-    (void)status, (void)type, (void)where;
-    return remove(path);
+    struct state *s = box->state;
+    char *usb = format(BUS "/usb%d/%s", bus_number(s), s->port);
+    s->detached = !uvcvideo;
+    s->claimed = claimed;
+    uvcvideo &= !strcmp(s->product_id, "00f9");  // else it has nodes that no test looks for
+    for (int interface = 0; interface < 2; interface++) {
+        const char *name = uvcvideo ? "uvcvideo" : claimed & 1 << interface ? "usbfs" : "";
+        drop(format("%s%s/%s:1.%d/driver", box->root, usb, s->port, interface));
+        if (*name)
+            put_link(format("%s%s/%s:1.%d/driver", box->root, usb, s->port, interface),
+                     format("../../../../../../bus/usb/drivers/%s", name));
+    }
+    if (claimed)  // lest plug_settle misses that its program was killed
+        put_text(format("%s/pending/%s", box->root, box->name), format("\n"));
+    for (int index = 1; index >= 0; index--) {
+        drop_video(box, index);
+        if (uvcvideo)
+            plug_video(box, usb, index);
+    }
+    free(usb);
 }
 
 // With the box locked: let it vanish, and come back by itself after that time; 0: not.
@@ -156,24 +196,33 @@ void unplug_locked(struct box *box, i64 back_after_ns, int number)
     struct state *s = box->state;
     if (s->present) {
         s->present = 0;
-        for (int index = 0; index < 2; index++) {
-            drop(by_path(box, index));
-            drop(format("%s/dev/video%d", box->root, s->number + index));
-            drop(format("%s/sys/class/video4linux/video%d", box->root, s->number + index));
-            drop(format("%s/sys/dev/char/81:%d", box->root, s->number + index));
-        }
+        for (int index = 0; index < 2; index++)
+            drop_video(box, index);
         drop(usb_node(box));
         drop(format("%s/sys/bus/usb/devices/%s", box->root, s->port));
         drop(format("%s/sys/bus/usb/devices/%s:1.0", box->root, s->port));
+        drop(format("%s/sys/bus/usb/devices/%s:1.1", box->root, s->port));
         char *usb = format("%s" BUS "/usb%d/%s", box->root, bus_number(s), s->port);
         nftw(usb, drop_entry, 16, FTW_DEPTH | FTW_PHYS);
         free(usb);
+        s->claimed = 0;
     }
     if (number >= 0)
         s->number = number;
     s->reappear_ns = back_after_ns ? now_ns() + back_after_ns : 0;
     if (back_after_ns)  // seen by plug_settle in any process
         put_text(format("%s/pending/%s", box->root, box->name), format("\n"));
+}
+
+// Whether a living program holds the box.
+static bool box_held(const struct box *box)
+{
+    char file[32];
+    snprintf(file, sizeof file, "lock.%d", box->state->generation);
+    int lock = box_file(box, file, O_RDWR | O_CREAT);
+    bool held = flock(lock, LOCK_SH | LOCK_NB) < 0;
+    close(lock);
+    return held;
 }
 
 // Plug in what is due. Called at each look at the folders, in whatever process.
@@ -190,7 +239,9 @@ void plug_settle(const char *root)
         bool due = s->reappear_ns && now_ns() >= s->reappear_ns;
         if (due)
             plug_locked(&box, s->number);
-        if (due || !s->reappear_ns)
+        if (s->claimed && !box_held(&box))  // killed: no driver has the interfaces now
+            plug_driver_locked(&box, false, 0);
+        if ((due || !s->reappear_ns) && !s->claimed)
             drop(format("%s/%s", pending, entry->d_name));
         box_unlock(&box);
         box_detach(&box);

@@ -20,7 +20,7 @@ static bool running(struct handle *h)
 }
 
 // Sleep until the deadline; false as soon as the stream ends.
-static bool wait_until(struct handle *h, i64 deadline)
+bool wait_until(struct handle *h, i64 deadline)
 {
     u32 *poke = &h->box.state->poke;
     struct timespec t = {.tv_sec = deadline / 1000000000, .tv_nsec = deadline % 1000000000};
@@ -61,7 +61,7 @@ static i64 reported_stamp(struct state *s, i64 stamp, i64 period, u32 faults)
     return s->reported_ns = reported;
 }
 
-static u32 frame_faults(struct handle *h)
+u32 frame_faults(struct handle *h)
 {
     struct state *s = h->box.state;
     u32 faults = s->plan[s->frame % PLAN] | s->sticky;
@@ -71,13 +71,31 @@ static u32 frame_faults(struct handle *h)
     return faults;
 }
 
+// A failed transfer returns the whole ring with the error flag: the first buffer belongs to a frame,
+// the others have no bytes, number or stamp. It costs one of the driver's URBs for good.
+static void fail_transfer(struct handle *h)
+{
+    h->transfer_errors++;
+    for (u32 i = 0; i < h->count; i++) {
+        struct buffer *b = &h->buffers[i];
+        if (b->state != QUEUED)
+            continue;
+        b->bytes = b->sequence = 0;
+        b->stamp_ns = 0;
+        b->flags = V4L2_BUF_FLAG_ERROR | V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
+        b->order = h->order++;
+        b->state = DONE;
+    }
+}
+
 static void hand_over(struct handle *h, struct frame_record *r, u32 painted)
 {
     struct state *s = h->box.state;
     struct buffer *b = &h->buffers[r->buffer];
-    r->bytes = r->faults & FAULT_EMPTY ? 0 : r->faults & FAULT_SHORT ? painted / 2 : painted;
+    bool cut = r->faults & (FAULT_SHORT | FAULT_TRANSFER);
+    r->bytes = r->faults & FAULT_EMPTY ? 0 : cut ? painted / 2 : painted;
     b->bytes = r->bytes;
-    b->flags = r->faults & FAULT_ERROR_FLAG ? V4L2_BUF_FLAG_ERROR : 0;
+    b->flags = r->faults & (FAULT_ERROR_FLAG | FAULT_TRANSFER) ? V4L2_BUF_FLAG_ERROR : 0;
     if (!(r->faults & FAULT_STAMP_NONE))
         b->flags |= V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
     if (h->length != 2U * s->sensor_width * s->sensor_height)
@@ -89,7 +107,7 @@ static void hand_over(struct handle *h, struct frame_record *r, u32 painted)
     r->ready_ns = now_ns();
 }
 
-static void log_frame(struct handle *h, struct frame_record *r)
+void log_frame(struct handle *h, struct frame_record *r)
 {
     struct state *s = h->box.state;
     r->counter = s->counter;
@@ -117,10 +135,13 @@ static bool begin_end(struct handle *h, struct frame_record *r, i64 period)
         log_frame(h, r);
         return false;
     }
-    r->sequence = h->sequence++;
+    // After 400 ms without data the UCLA firmware restarts its transfer, which resets the frame-ID
+    // bit: the driver sees no new frame, but for the first of a stream.
+    bool unseen = h->sequence && !s->extension_unit && period > 400000000;
+    r->sequence = unseen ? -1 : (i64)h->sequence++;
     r->reported_ns = reported_stamp(s, r->stamp_ns, period, r->faults);
     firmware_reading(s, r->faults, r->quaternion);
-    if (r->faults & FAULT_LOST)
+    if (r->faults & FAULT_LOST || unseen || h->transfer_errors >= URBS)
         r->status = LOST;
     else if ((r->buffer = take_buffer(h, r->stamp_ns)) < 0)
         r->status = NO_BUFFER;
@@ -140,6 +161,8 @@ static void complete_end(struct handle *h, struct frame_record *r, u32 painted)
     r->executed = firmware_execute(&h->box, r->end_ns);
     if (r->buffer >= 0)
         hand_over(h, r, painted);
+    if (r->faults & FAULT_TRANSFER)
+        fail_transfer(h);
     log_frame(h, r);
     if (r->faults & FAULT_UNPLUG) {
         firmware_power_on(s);
@@ -169,7 +192,7 @@ static void frame_end(struct handle *h, struct painter *p, i64 stamp, i64 period
 }
 
 // A link that needs the SERDES pair comes up when that is queued, without a frame.
-static bool link_up(struct handle *h, i64 end)
+bool link_up(struct handle *h, i64 end)
 {
     struct state *s = h->box.state;
     if (s->link == LINK_NEEDS_SERDES) {
@@ -187,7 +210,7 @@ static bool link_up(struct handle *h, i64 end)
     return s->link == LINK_GOOD;
 }
 
-static void account(struct state *s, i64 *before)
+void account(struct state *s, i64 *before)
 {
     struct timespec t;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
@@ -224,8 +247,13 @@ static void *box_thread(void *argument)
 
 int stream_start(struct handle *h)
 {
+    return stream_run(h, box_thread);
+}
+
+int stream_run(struct handle *h, void *(*body)(void *))
+{
     struct state *s = h->box.state;
-    h->sequence = 0;
+    h->sequence = h->transfer_errors = 0;
     s->reported_ns = now_ns();
     firmware_exposure_done(s);
     s->streams++;
@@ -235,7 +263,7 @@ int stream_start(struct handle *h)
     sigset_t all, before;  // no signal handler of the client may run in the box's thread
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&h->thread, NULL, box_thread, h);
+    int error = pthread_create(&h->thread, NULL, body, h);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error)
         return error;
