@@ -18,6 +18,7 @@ METADATA = 'metadata.yaml'
 # As rosbag2 names the files of a split recording since ros2/rosbag2#2265, and before.
 _NEW_NAME = re.compile(r'(?P<number>\d+)_(?P<base>.+)_\d{4}(_\d\d){2}-\d\d(_\d\d){2}')
 _OLD_NAME = re.compile(r'(?P<base>.+)_(?P<number>\d+)')
+_NAMED = 8  # recordings in a message
 _LARGEST_METADATA = 1 << 24  # bytes; the metadata of a thousand files have some 200 kB
 
 
@@ -62,8 +63,11 @@ def find_files(path: Path) -> BagFiles:
     rest = [file for file in present if file not in files]
     files += _unlisted(path, files, rest, problems)
     if not files:
+        below = [str(folder) for folder in sorted(path.iterdir())
+                 if folder.is_dir() and is_bag(folder)]
+        hint = f'; recordings are below it, name one of: {", ".join(below[:_NAMED])}'
         raise DeviceError(f'{path} is no rosbag2 recording: it holds no '
-                          f'{" or ".join(SUFFIXES[:2])} file')
+                          f'{" or ".join(SUFFIXES[:2])} file{hint if below else ""}')
     return BagFiles(files, problems)
 
 
