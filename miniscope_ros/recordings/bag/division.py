@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 # A frame's stamp minus its time since frame_index 0 is the start of its acquisition: the same
 # for all of its frames, whose stamps keep to the clock as it was at the start.
 _SAME_START_NS = 2_000_000
-_MOST_PARTS = 0.02  # of the frames; where more have starts of their own, times were stretched
+_LEAST_FRAMES = 4  # of an acquisition, on average; where it is less, times were stretched
 
 
 @dataclass
@@ -74,7 +74,7 @@ def _by_start(frames: NDArray[Any]) -> NDArray[np.int64] | None:
     labels[order] = np.cumsum(np.diff(starts[order], prepend=starts[order[0]]) > _SAME_START_NS)
     index = frames['frame_index'].astype(np.int64)
     falls = np.count_nonzero(np.diff(index) <= 0)
-    if labels.max() + 1 > max(falls, _MOST_PARTS * len(frames)) + 1:
+    if labels.max() > max(falls, len(frames) // _LEAST_FRAMES):
         return None
     by_time = np.lexsort((frames['stamp'], labels))
     same = np.diff(labels[by_time]) == 0

@@ -11,10 +11,11 @@ before it starts, and reads all images to find the small messages between them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 import math
 from pathlib import Path
 import shutil
+import struct
 from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO, cast, IO
 
@@ -33,6 +34,7 @@ from miniscope_ros.recordings.bag.message import (
 from miniscope_ros.recordings.bag.sqlite3 import read_sqlite
 from miniscope_ros.recordings.bag.zstd import zstd
 from miniscope_ros.recordings.regular import check_regular
+from rosbags.serde import SerdeError
 from rosbags.typesys import get_types_from_idl, get_types_from_msg, get_typestore, Stores
 
 _SQLITE_MAGIC = b'SQLite format 3\0'
@@ -44,6 +46,7 @@ _FRAME_INFO = f'{_OWN_PACKAGE}/msg/FrameInfo'
 # At the end of the message content and lost_uncertainty were added. In a bag without definitions
 # an older one ends before them; 0 is what both mean where nothing is known.
 _FRAME_INFO_ADDED = 8  # bytes
+_EMPTY = b'\0\1\0\0'  # the head of a message, little endian
 _COPY_STEP = 1 << 22  # bytes
 _LEFT_FREE = 1 << 28  # bytes of the temporary folder's disk
 
@@ -151,14 +154,19 @@ class Bag:
             return
         self._register(topic, _own_definition)
 
+    def _try(self, msgtype: str) -> None:
+        """Raise RecursionError for a type that holds itself; an empty message is too short."""
+        with suppress(SerdeError, AssertionError, IndexError, struct.error, ValueError):
+            self._types.deserialize_cdr(_EMPTY, msgtype)
+
     def _register(self, topic: Topic, definition: Callable[[Topic], Any]) -> bool:
         """Register a type and try it; False, and a note, where that fails."""
         try:
             types = definition(topic)
             self._types.register({name: fields for name, fields in types.items()
                                   if name not in self._types.fielddefs})
-            # Code is made from it now, not at the first message.
             self._types.generate_msgdef(topic.msgtype)
+            self._try(topic.msgtype)
         except Exception as error:  # a parser that meets a damaged text may raise anything
             reason = str(error).partition('\n')[0] or type(error).__name__
             self.note(f'{topic.name}: the definition of {topic.msgtype} cannot be read ({reason})')

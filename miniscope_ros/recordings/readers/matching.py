@@ -40,20 +40,22 @@ def _match_sections(frames: NDArray[np.int64], borders: list[int], rows: NDArray
     """Match rows in order to frames whose times rise only between the borders."""
     times = frames.tolist()
     found = np.full(len(rows), -1)
-    present, elsewhere = 0, -1
+    present, elsewhere, before = 0, -1, -1
     for row, time_ns in enumerate(rows.tolist()):
         last = min(present + _SECTIONS_AHEAD, len(borders) - 2)
-        distance, frame = min(
-            (_nearest(times, borders[section], borders[section + 1], time_ns)
-             for section in (*range(present, last + 1), max(present - 1, 0))),
-            key=lambda one: one[0])
-        if distance > tolerance_ns:
+        near = [_nearest(times, borders[section], borders[section + 1], time_ns)
+                for section in (*range(present, last + 1), max(present - 1, 0))]
+        reached = [(frame <= before, distance, frame) for distance, frame in near
+                   if distance <= tolerance_ns]
+        if not reached:
             continue
+        # Where a clock shows the same time twice, readings go on as frames do.
+        *_, frame = min(reached)
         found[row] = frame
         section = bisect_right(borders, frame) - 1
         # A single reading in another section may be one whose own time is wrong.
         if section in (present, elsewhere):
-            present, elsewhere = section, -1
+            present, elsewhere, before = section, -1, frame
         else:
             elsewhere = section
     return found

@@ -265,11 +265,17 @@ def _orientation(folder: Path, tables: list[Table], times_ms: NDArray[np.float64
         warnings.append(f'the orientation is not played: {error}')
         return None
     warnings.extend(tables[0].warnings)
-    if np.nanmax(rows.times_ms, initial=0) > _SURELY_MICROSECONDS * np.max(times_ms, initial=0):
+    if _middle(rows.times_ms) > _SURELY_MICROSECONDS * _middle(times_ms) > 0:
         warnings.append(f'{tables[0].path}: the times are taken as microseconds, whatever '
                         f'"{_ROW_TIME}" says')
         rows = Rows(rows.times_ms / 1000, rows.quaternions)
     return rows
+
+
+def _middle(times: NDArray[np.float64]) -> float:
+    """Return the median, on which single wrong times have no influence."""
+    known = times[np.isfinite(times)]
+    return float(np.median(known)) if known.size else 0.0
 
 
 def _controls(tables: list[Table], warnings: list[str]) -> dict[str, str]:
