@@ -105,6 +105,7 @@ class RawFrame:
     # A raw one of a live sensor (integers), or a unit quaternion of a recording (floats).
     orientation: RawQuaternion | Quaternion | None = None
     digital_inputs: int = -1  # bit mask; -1 unknown
+    sync_edge: int | None = None  # as it was recorded; None: it is to be counted
     damaged: bool = False  # image is not to be used
     # CLOCK_MONOTONIC after what the device tells was read beside the frame; None: told in it.
     read_ns: int | None = None
@@ -120,6 +121,9 @@ class ControlEvent:
     raw: int
     reason: Reason
     sent_ns: int  # CLOCK_MONOTONIC right after the last word
+    # Of a change that is played from a recording, which tells what else has to be found out.
+    first_capture_index: int | None = None
+    stamp_ns: int | None = None  # ROS clock
 
 
 SourceEvent = RawFrame | ControlEvent

@@ -10,8 +10,13 @@ from typing import Any
 
 from box_client import Client, Connect, FAST, MakeRig
 from domain_coordinator import domain_id
+from hypothesis import settings
 import pytest
 from virtual_daq import BoxConfig, is_preloaded, reexec_preloaded, VirtualDaq
+
+# How long an example takes says how busy this computer is.
+settings.register_profile('untimed', deadline=None)
+settings.load_profile('untimed')
 
 _domain = contextlib.ExitStack()
 

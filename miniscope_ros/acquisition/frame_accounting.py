@@ -179,11 +179,16 @@ class FrameAccounting:
             receive_ns=self.clock.at(sample.receive_ns),
             frame_index=self.published - 1, capture_index=self.captured - 1, loss=loss,
             device_frame_count=self.loss.counter.count,
-            sync_edge=self._edges if toggles and self._edges_known else -1,
+            sync_edge=self._edge(sample, toggles),
             reading_status=reading_status, time_ms=self.time_ms, rate=self.rate,
             waiting=self._source.waiting)
         self._edges += toggles
         return frame
+
+    def _edge(self, sample: RawFrame, toggles: bool) -> int:
+        if sample.sync_edge is not None:
+            return sample.sync_edge
+        return self._edges if toggles and self._edges_known else -1
 
     def ros_time_ns(self, sample: RawFrame) -> int:
         """Return a sample's stamp on the ROS clock."""

@@ -175,6 +175,10 @@ class FrameHandler:
 
         lighting_up says whether the next frame is the first one that is published.
         """
+        if event.first_capture_index is not None:  # played: nothing was sent to a device
+            stamp_ns = self._clock.at(event.sent_ns) if event.stamp_ns is None else event.stamp_ns
+            self._report(Change(event, stamp_ns, event.first_capture_index))
+            return
         if event.control in LIGHTS:
             # A new one each time: diagnostics read it in another thread.
             self.lights = {**self.lights, event.control: event.value}

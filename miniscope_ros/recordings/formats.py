@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,10 @@ from miniscope_ros.errors import DeviceError
 from miniscope_ros.recordings.bag import recording as bag
 from miniscope_ros.recordings.readers import miniscope_daq, pomidaq, syntalos
 from miniscope_ros.recordings.recording import Recording
+
+_SEARCH_DEPTH = 4  # Miniscope-DAQ: experiment/animal/date/time/device
+_SEARCH_FOLDERS = 2000
+_NAMED = 8  # recordings in a message
 
 
 class Format(NamedTuple):
@@ -44,9 +49,44 @@ def open_recording(path: str) -> Recording:
             if known.recognise(place):
                 return known.read(place)
         if not place.exists():
-            raise DeviceError(f'{place} does not exist; {expected}')
+            raise DeviceError(f'{_missing(place)}; {expected}')
         empty = place.is_dir() and not any(place.iterdir())
+        below = list(_below(place)) if place.is_dir() else []
     except OSError as error:
         raise DeviceError(f'{place} cannot be read: {error}') from error
+    if below:
+        raise DeviceError(f'{place} is above {_several(below)}; name one of them')
     raise DeviceError(f'{place} {"is an empty folder" if empty else "is no known recording"}; '
                       f'{expected}')
+
+
+def _missing(place: Path) -> str:
+    """Say how much of a path exists."""
+    parent = next(folder for folder in place.parents if folder.exists())
+    text = f'{place} does not exist'
+    if parent != place.parent:
+        return f'{text}: there is {parent}, but no {place.relative_to(parent).parts[0]} in it'
+    below = list(_below(parent, depth=1))
+    return f'{text}; beside it there is {_several(below)}' if below else text
+
+
+def _several(recordings: list[Path]) -> str:
+    names = ', '.join(map(str, recordings[:_NAMED]))
+    return f'{names}{", .." if len(recordings) > _NAMED else ""}'
+
+
+def _below(folder: Path, depth: int = _SEARCH_DEPTH) -> Iterator[Path]:
+    """Yield the recordings in folders below one, as far as a search of a moment finds them."""
+    waiting = deque([(folder, 0)])
+    for _ in range(_SEARCH_FOLDERS):
+        if not waiting:
+            return
+        place, level = waiting.popleft()
+        try:
+            if level and any(known.recognise(place) for known in FORMATS):
+                yield place
+            elif level < depth:
+                waiting.extend((child, level + 1) for child in sorted(place.iterdir())
+                               if child.is_dir() and not child.is_symlink())
+        except OSError:
+            continue

@@ -4,13 +4,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from miniscope_ros.model import Quaternion
+from miniscope_ros.model import Quaternion, Reason
 import numpy as np
 from numpy.typing import NDArray
+
+
+class RecordedChange(NamedTuple):
+    """A control value that was sent while recording."""
+
+    time_ns: int  # since the recording's start, on the recorded clock
+    control: str  # as the driver names it
+    value: float
+    raw: int
+    reason: Reason
+    # First frame wholly under the value, lost ones counted too, the recording's first being 0;
+    # -1 where there is none.
+    first_capture_index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +35,9 @@ class RecordedFrame:
     device_count: int | None  # the device's own frame counter; None unknown
     orientation: Quaternion | None  # the reading that belongs to this frame
     number: int | None = None  # lost frames counted too, from any start; None unknown
+    sync_edge: int | None = None  # index of its edge on the sync output; None unknown
+    digital_inputs: int = -1  # bit mask; -1 unknown
+    changes: tuple[RecordedChange, ...] = ()  # what was sent since the frame before
 
 
 class Recording(Protocol):
@@ -41,6 +57,7 @@ class Recording(Protocol):
     has_frame_numbers: bool  # frames have numbers that tell of every loss
     frame_count: int  # as far as it can be told without decoding
     controls: Mapping[str, str]  # values at the recording's start, named and written as recorded
+    stops: Sequence[RecordedChange]  # control values that were sent after the last frame
     warnings: list[str]  # what is wrong with the recording; grows while it is played
 
     def frames(self) -> Generator[RecordedFrame, None, None]:

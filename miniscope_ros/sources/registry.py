@@ -136,7 +136,7 @@ def _replay(values: Mapping[str, Any], device_type: DeviceType | None, stop: Eve
             "replay.path is empty: set it to the recording's folder or file")
     return ReplaySource(
         values['replay.path'], rate=values['replay.rate'], loop=values['replay.loop'],
-        stamps=values['replay.stamps'])
+        stamps=values['replay.stamps'], stop=stop)
 
 
 SOURCES: dict[

@@ -5,23 +5,26 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 import logging
-from threading import Condition, Thread
+from threading import Condition, Event, Thread
 import time
 from typing import Literal
 
-from miniscope_ros.errors import DeviceError, EndOfData
+from miniscope_ros.errors import DeviceError, EndOfData, Interrupted
 from miniscope_ros.model import (
+    ControlEvent,
     RawFrame,
     Reason,
+    SourceEvent,
     SourceInfo,
     StampSource,
 )
 from miniscope_ros.recordings.formats import open_recording
-from miniscope_ros.recordings.recording import RecordedFrame, Recording
+from miniscope_ros.recordings.recording import RecordedChange, RecordedFrame, Recording
+from miniscope_ros.sources.background import interruptibly
 from miniscope_ros.sources.uncontrolled import UncontrolledSource
 
 Stamps = Literal['now', 'original']
@@ -33,6 +36,7 @@ _LONG_WAIT_S = 5.0
 """A gap in the recording that is waited for longer than this is reported."""
 
 _SLICE = 0.05  # [s] between looks at the stop event while a frame is being decoded
+_CLOSE_PATIENCE_S = 1.0  # for a file that is being read; its thread is left alone after that
 
 
 class ReplaySource(UncontrolledSource):
@@ -47,18 +51,23 @@ class ReplaySource(UncontrolledSource):
     is_live = False
     has_constant_rate = True  # unless the recording tells what was lost, whatever its times
 
-    def __init__(self, path: str, *, rate: float, loop: bool, stamps: Stamps) -> None:
+    def __init__(self, path: str, *, rate: float, loop: bool, stamps: Stamps,
+                 stop: Event | None = None) -> None:
         """
         Name the recording and how to play it; opens nothing.
 
         rate is the factor by which it is played faster than it was recorded; stamps says whether
-        the ROS time of a frame is that of playing (now) or of recording (original).
+        the ROS time of a frame is that of playing (now) or of recording (original). When stop is
+        set, opening and reading give up with Interrupted.
         """
         super().__init__()
         self._path = path
         self._rate = rate
         self._loop = loop
         self._stamps = stamps
+        self._stop = stop or Event()
+        self._events: list[SourceEvent] = []
+        self._ended = False
         self._recording: Recording | None = None
         self._decoder: _Decoder | None = None
         self._first_ns = 0  # recorded time of the first frame
@@ -68,7 +77,7 @@ class ReplaySource(UncontrolledSource):
     def open(self, reason: Reason) -> SourceInfo:
         """Open the recording; DeviceError if it cannot be played in the way asked for."""
         self.close()
-        recording = open_recording(self._path)
+        recording = interruptibly(lambda: open_recording(self._path), self._stop)
         if self._stamps == 'original' and recording.start_epoch_ns is None:
             raise DeviceError(f'{recording.path} does not tell when it was recorded, so there are '
                               'no original stamps: set replay.stamps to now')
@@ -95,7 +104,7 @@ class ReplaySource(UncontrolledSource):
         if recording is None or decoder is None:
             time.sleep(timeout)
             return None
-        while (frame := decoder.head(min(_SLICE, timeout))) is None:
+        while (frame := self._head(recording, decoder, min(_SLICE, timeout))) is None:
             if time.monotonic() >= deadline:
                 return None
         if self._start_ns is None:
@@ -109,6 +118,7 @@ class ReplaySource(UncontrolledSource):
         if self._until_due(frame) > 0:
             return None
         decoder.take()
+        self._events += [self._event(recording, change) for change in frame.changes]
         return RawFrame(
             image=frame.image,
             stamp_ns=frame.time_ns - self._first_ns + recording.interval_ns,
@@ -117,7 +127,14 @@ class ReplaySource(UncontrolledSource):
             sequence=frame.number,
             device_count=frame.device_count,
             device_count_bits=recording.device_count_bits,
-            orientation=frame.orientation)
+            orientation=frame.orientation,
+            digital_inputs=frame.digital_inputs,
+            sync_edge=frame.sync_edge)
+
+    def take_events(self) -> Sequence[SourceEvent]:
+        """Return the control values that were sent while recording up to the last frame read."""
+        events, self._events = self._events, []
+        return events
 
     def waiting(self) -> bool:
         """Return whether the next frame is due already."""
@@ -130,6 +147,7 @@ class ReplaySource(UncontrolledSource):
             self._decoder.close()
         self._decoder = None
         self._start_ns = None
+        self._ended = False
 
     def close(self) -> None:
         """Stop playing and forget the recording."""
@@ -146,6 +164,31 @@ class ReplaySource(UncontrolledSource):
         assert start_epoch_ns is not None  # open refuses such a recording
         return start_epoch_ns + self._first_ns + since_first_ns
 
+    def _head(self, recording: Recording, decoder: _Decoder, timeout: float,
+              ) -> RecordedFrame | None:
+        """Return the next frame; None after timeout [s]; see read."""
+        if self._stop.is_set():
+            raise Interrupted('the program is to end')
+        try:
+            return decoder.head(timeout)
+        except EndOfData:
+            if not self._ended and self._start_ns is not None:
+                self._ended = True
+                self._events += [self._event(recording, change) for change in recording.stops]
+            raise
+
+    def _event(self, recording: Recording, change: RecordedChange) -> ControlEvent:
+        """Return a recorded change as one of now."""
+        assert self._start_ns is not None
+        since_first_ns = max(change.time_ns - self._first_ns, 0)
+        original_ns = None
+        if self._stamps == 'original' and recording.start_epoch_ns is not None:
+            original_ns = recording.start_epoch_ns + change.time_ns
+        return ControlEvent(
+            control=change.control, value=change.value, raw=change.raw, reason=change.reason,
+            sent_ns=self._start_ns + round(since_first_ns / self._rate),
+            first_capture_index=change.first_capture_index, stamp_ns=original_ns)
+
     def _until_due(self, frame: RecordedFrame) -> float:
         """Return the time until a frame is due [s]."""
         assert self._start_ns is not None
@@ -154,7 +197,7 @@ class ReplaySource(UncontrolledSource):
 
     def _turns(self, recording: Recording) -> Generator[RecordedFrame, None, None]:
         """Yield the recording once or again and again, times and counters rising throughout."""
-        offset_ns = offset_count = offset_number = 0
+        offset_ns = offset_count = offset_number = offset_edge = 0
         while True:
             told = len(recording.warnings)
             first = last = None
@@ -165,8 +208,11 @@ class ReplaySource(UncontrolledSource):
                     if count is not None:
                         count = (count + offset_count) % (1 << recording.device_count_bits)
                     number = None if last.number is None else last.number + offset_number
+                    edge = None if last.sync_edge is None else last.sync_edge + offset_edge
                     yield replace(last, time_ns=last.time_ns + offset_ns, device_count=count,
-                                  number=number)
+                                  number=number, sync_edge=edge, changes=tuple(
+                                      _later(change, offset_ns, offset_number)
+                                      for change in last.changes))
             for warning in recording.warnings[told:]:
                 _log.warning(warning)
             if not self._loop or first is None or last is None:
@@ -174,6 +220,15 @@ class ReplaySource(UncontrolledSource):
             offset_ns += last.time_ns - first.time_ns + recording.interval_ns
             offset_count += (last.device_count or 0) - (first.device_count or 0) + 1
             offset_number += (last.number or 0) - (first.number or 0) + 1
+            offset_edge += (last.sync_edge or 0) - (first.sync_edge or 0) + 1
+
+
+def _later(change: RecordedChange, offset_ns: int, offset_number: int) -> RecordedChange:
+    """Return a change as one of a later turn."""
+    index = change.first_capture_index
+    return change._replace(
+        time_ns=change.time_ns + offset_ns,
+        first_capture_index=index if index < 0 else index + offset_number)
 
 
 class _Decoder:
@@ -215,7 +270,7 @@ class _Decoder:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(_CLOSE_PATIENCE_S)
 
     def _run(self) -> None:
         end: Exception = EndOfData('the recording has been played to its end')

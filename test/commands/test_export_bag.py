@@ -1,6 +1,7 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """The command export_bag: what it refuses, leaves behind, reports, and costs."""
+from collections.abc import Callable
 import fcntl
 import os
 from pathlib import Path
@@ -15,10 +16,11 @@ import time
 
 import cv2
 from miniscope_ros.commands.export_bag import DONE, FAILED, INTERRUPTED, main, PARTLY
-from miniscope_ros.recordings.bag.acquisitions import read_contents
+from miniscope_ros.recordings.bag.contents import read_contents
 from miniscope_ros.recordings.bag.reader import Bag
 import pytest
 from recorded_bag import MCAP, Scope, SQLITE, write_bag
+from recording_folders import scenes, write_miniscope_daq
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 COMMAND = [sys.executable, '-m', 'miniscope_ros.commands.export_bag']
@@ -36,15 +38,89 @@ def fixture_bag(tmp_path: Path) -> Path:
 def test_an_existing_folder_is_replaced_only_by_force(
         bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / 'out'
-    out.mkdir()
-    (out / 'old.txt').write_text('old')
+    content = ['export.json', 'metaData.json', 'miniscope', 'report.png', 'report.txt']
+    assert main([str(bag), str(out), '--animal', 'Fritz']) == DONE
+    assert names(out) == content
     assert main([str(bag), str(out)]) == FAILED
     assert f'{out} exists; choose another name, or replace it with --force' in (
         capsys.readouterr().err)
-    assert names(out) == ['old.txt']
-    assert main([str(bag), str(out), '--force']) == DONE
-    assert names(out) == ['metaData.json', 'miniscope', 'report.png', 'report.txt']
+    assert 'Fritz' in (out / 'metaData.json').read_text()
+    assert main([str(bag), str(out), '--force', '--animal', 'Max']) == DONE
+    assert 'Max' in (out / 'metaData.json').read_text()
+    assert names(out) == content
     assert names(tmp_path) == ['bag', 'out']
+
+
+def another_programs_recording(out: Path) -> str:
+    write_miniscope_daq(out / 'scope', scenes(2), [0, 50])
+    return 'scope/0.avi'
+
+
+def papers(out: Path) -> str:
+    out.mkdir()
+    (out / 'thesis.odt').write_text('years of work')
+    return 'thesis.odt'
+
+
+def a_result_beside_the_export(out: Path) -> str:
+    (out / 'miniscope' / 'minian.zarr').mkdir(parents=True)
+    (out / 'miniscope' / 'minian.zarr' / '0').write_text('a day of computing')
+    return 'miniscope/minian.zarr/0'
+
+
+def a_changed_file(out: Path) -> str:
+    with (out / 'miniscope' / 'timeStamps.csv').open('a') as file:
+        file.write('60,3100,0,7\n')
+    return 'miniscope/timeStamps.csv, changed since'
+
+
+def a_video_that_is_a_link(out: Path) -> str:
+    (out / 'miniscope' / '0.avi').rename(out.parent / 'elsewhere.avi')
+    (out / 'miniscope' / '0.avi').symlink_to(out.parent / 'elsewhere.avi')
+    return 'miniscope/0.avi, a link'
+
+
+def a_folder_that_is_a_link(out: Path) -> str:
+    (out.parent / 'elsewhere').mkdir()
+    (out.parent / 'elsewhere' / 'data').write_text('data')
+    (out / 'more').symlink_to(out.parent / 'elsewhere')
+    return 'more, a link'
+
+
+def another_list_of_files(out: Path) -> str:
+    (out / 'export.json').write_text('{"program": "another", "files": {}}')
+    return 'metaData.json'
+
+
+@pytest.mark.parametrize('there', [
+    another_programs_recording, papers, a_result_beside_the_export, a_changed_file,
+    a_video_that_is_a_link, a_folder_that_is_a_link, another_list_of_files])
+def test_force_replaces_nothing_but_an_export(
+        bag: Path, tmp_path: Path, there: Callable[[Path], str],
+        capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / 'out'
+    if there not in (another_programs_recording, papers):
+        assert main([str(bag), str(out)]) == DONE
+    found = there(out)
+    before = {path: path.lstat().st_ino for path in tmp_path.rglob('*')}
+    capsys.readouterr()
+    assert main([str(bag), str(out), '--force']) == FAILED
+    errors = capsys.readouterr().err
+    assert f'{out} is not replaced' in errors and found in errors
+    assert {path: path.lstat().st_ino for path in tmp_path.rglob('*')} == before
+
+
+def test_force_replaces_no_file_and_goes_through_no_link(
+        bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = bag / 'bag_0.mcap'
+    before = file.read_bytes()
+    assert main([str(file), str(file), '--force']) == FAILED
+    assert 'is a file, which is never replaced' in capsys.readouterr().err
+    assert main([str(bag), str(tmp_path / 'out')]) == DONE
+    (tmp_path / 'link').symlink_to(tmp_path / 'out')
+    assert main([str(bag), str(tmp_path / 'link'), '--force']) == FAILED
+    assert 'is a link to' in capsys.readouterr().err
+    assert file.read_bytes() == before and names(tmp_path) == ['bag', 'link', 'out']
 
 
 def test_an_empty_folder_is_filled(bag: Path, tmp_path: Path) -> None:
@@ -57,7 +133,7 @@ def test_force_deletes_no_recording(
         bag: Path, tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = (bag / 'bag_0.mcap').read_bytes()
     assert main([str(bag), str(tmp_path / out), '--force']) == FAILED
-    assert 'holds a recording' in capsys.readouterr().err
+    assert 'bag_0.mcap' in capsys.readouterr().err
     assert (bag / 'bag_0.mcap').read_bytes() == before
 
 
@@ -100,7 +176,8 @@ def test_a_missing_matplotlib_costs_the_picture_only(bag: Path, tmp_path: Path) 
     run = subprocess.run([sys.executable, '-c', code, str(bag), str(tmp_path / 'out')],
                          capture_output=True, text=True, timeout=60)
     assert run.returncode == DONE and 'no picture: it needs matplotlib' in run.stderr
-    assert names(tmp_path / 'out') == ['metaData.json', 'miniscope', 'report.txt']
+    assert names(tmp_path / 'out') == [
+        'export.json', 'metaData.json', 'miniscope', 'report.txt']
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
@@ -112,8 +189,8 @@ def test_an_interrupted_export_leaves_nothing(
         pytest.importorskip('ndx_miniscope')
     bag = write_bag(tmp_path / 'bag', Scope(size=(608, 608), frames=400))
     out = tmp_path / 'out'
-    out.mkdir()
-    (out / 'old.txt').write_text('old')
+    assert main([str(write_bag(tmp_path / 'old', Scope())), str(out)]) == DONE
+    before = names(out)
     options = [word for name in formats for word in ('--format', name)]
     process = subprocess.Popen([*COMMAND, str(bag), str(out), '--force', *options],
                                stderr=subprocess.PIPE, text=True)
@@ -121,14 +198,14 @@ def test_an_interrupted_export_leaves_nothing(
         deadline = time.monotonic() + 60
         while not any(file.stat().st_size > 1 << 20 for file in tmp_path.glob('.out*/*/*.avi')):
             assert process.poll() is None and time.monotonic() < deadline
-        assert names(out) == ['old.txt']
+        assert names(out) == before
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == INTERRUPTED
     assert errors == 'export_bag: interrupted; nothing was exported\n'
-    assert names(tmp_path) == ['bag', 'out'] and names(out) == ['old.txt']
+    assert names(tmp_path) == ['bag', 'old', 'out'] and names(out) == before
 
 
 def test_a_full_disk_is_no_success(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import cv2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from miniscope_ros.commands.export_bag import DONE, FAILED, main, PARTLY
-from miniscope_ros.recordings.bag.acquisitions import images, read_contents
+from miniscope_ros.recordings.bag.contents import read_contents
+from miniscope_ros.recordings.bag.images import images
 from miniscope_ros.recordings.bag.reader import Bag
 import numpy as np
 import pytest

@@ -76,7 +76,8 @@ def test_both_formats_at_once(tmp_path: Path) -> None:
     out = tmp_path / 'out'
     assert main([str(bag), str(out), '--format', 'nwb', '--format', 'miniscope_daq']) == DONE
     assert sorted(path.name for path in out.iterdir()) == [
-        'metaData.json', 'miniscope', 'miniscope.nwb', 'report.png', 'report.txt']
+        'export.json', 'metaData.json', 'miniscope', 'miniscope.nwb', 'report.png',
+        'report.txt']
     with pynwb.NWBHDF5IO(out / 'miniscope.nwb', 'r') as io:
         assert_equal_series(io.read().acquisition['OnePhotonSeries'], scope)
 

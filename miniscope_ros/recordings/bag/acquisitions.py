@@ -1,295 +1,98 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""
-What a bag holds of each scope: all but the pixels.
-
-One pass over the bag takes the stamps of the images and the small messages, 100 bytes a frame;
-a second one, images(), yields the pixels in the same order.
-"""
+"""The acquisitions that the messages of one node make."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import cache
-import math
+from collections.abc import Iterator
 import re
-import struct
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 from miniscope_ros.daq.catalogue import load_catalogue
-from miniscope_ros.recordings.bag.message import Message, Topic, WHOLE
+from miniscope_ros.model import Reason
+from miniscope_ros.recordings.bag.completeness import find_problems
+from miniscope_ros.recordings.bag.division import divide, Division
 from miniscope_ros.recordings.bag.reader import Bag
+from miniscope_ros.recordings.bag.scope import ScopeMessages
+from miniscope_ros.recordings.bag.tables import ControlState, IMAGE, RecordedAcquisition
+from miniscope_ros.recordings.timeline import rising_ns
 import numpy as np
 from numpy.typing import NDArray
 
-IMAGE_TYPE = 'sensor_msgs/msg/Image'
-_OWN_TYPES = 'miniscope_msgs/msg/'
-_STAMP = struct.Struct('<4xiI')  # of a message that starts with a header, little endian
-_STAMP_BIG = struct.Struct('>4xiI')
+T = TypeVar('T')
 
-FRAME = np.dtype([
-    ('stamp', '<i8'),  # [ns] ROS time
-    ('frame_index', '<u8'), ('capture_index', '<u8'), ('lost_before', '<u4'),
-    ('damaged_before', '<u4'), ('device_frame_count', '<i8'), ('time_ms', '<f8'),
-    ('loss_evidence', 'u1'), ('orientation', 'u1')])
-"""A FrameInfo."""
-
-IMAGE = np.dtype([('stamp', '<i8'), ('time_ms', '<f8'), ('device_frame_count', '<i8')])
-"""An image; its count is -1 where it is unknown."""
-
-ROW = np.dtype([('stamp', '<i8'), ('time_ms', '<f8'),
-                ('qw', '<f8'), ('qx', '<f8'), ('qy', '<f8'), ('qz', '<f8')])
-"""An OrientationRow."""
-
-_DEFAULTS = {'frame_index': 0, 'capture_index': 0, 'lost_before': 0, 'damaged_before': 0,
-             'device_frame_count': -1, 'time_ms': math.nan, 'loss_evidence': 0, 'orientation': 0,
-             'qw': math.nan, 'qx': math.nan, 'qy': math.nan, 'qz': math.nan}
-"""What stands for a field that an older version of the message did not have."""
-
-ORIENTATION_NONE, ORIENTATION_PUBLISHED, ORIENTATION_REPEATED = 0, 1, 2
-ORIENTATION_INVALID, ORIENTATION_STALE = 3, 4
+# Without them nothing is unknown that was known: an older driver did not look.
+_ADDED_LATER = frozenset(('content', 'lost_uncertainty'))
+_LONGEST_MS = 1e11  # 3 years; an acquisition that is said to take longer has a damaged time
+_STOP_WITHIN_NS = 5_000_000_000  # after the last frame, for what makes the scope dark
 
 
-class ControlChange(NamedTuple):
-    """A value sent to the scope."""
-
-    stamp: int  # [ns] ROS time
-    control: str
-    value: float
-
-
-@dataclass
-class RecordedAcquisition:
-    """What lies between one activation of a scope and its end."""
-
-    name: str  # of its folder or file
-    scope: str  # the node's full name
-    images: NDArray[Any]  # IMAGE, one for each image in the bag
-    frames: NDArray[Any]  # FRAME, one for each FrameInfo
-    orientation: NDArray[Any]  # ROW
-    start_ns: int  # ROS time at time_ms 0
-    device_type: str = ''
-    frame_rate: float = math.nan  # [frames/s] the set rate
-    controls: dict[str, float] = field(default_factory=dict)  # in force at the first frame
-    changes: list[ControlChange] = field(default_factory=list)  # from the first frame on
-    problems: list[str] = field(default_factory=list)
-
-
-_CODES = {'<i8': 'q', '<u8': 'Q', '<u4': 'I', '<f8': 'd', '|u1': 'B'}
-
-
-class _Table:
-    """Rows of numbers, packed."""
-
-    def __init__(self, layout: np.dtype[Any]) -> None:
-        self.layout = layout
-        self.missing: set[str] = set()
-        self._bytes = bytearray()
-        names = layout.names or ()
-        self._names = names[1:]
-        self._row = struct.Struct('<' + ''.join(_CODES[layout[name].str] for name in names))
-
-    def add(self, stamp: int, message: Any) -> None:
-        values = []
-        for name in self._names:
-            value = getattr(message, name, None)
-            if value is None:
-                self.missing.add(name)
-                value = _DEFAULTS[name]
-            values.append(value)
-        self._bytes += self._row.pack(stamp, *values)
-
-    def rows(self) -> NDArray[Any]:
-        return np.frombuffer(self._bytes, self.layout).copy()
-
-
-class _Scope:
-    """What the first pass collects of one node."""
-
-    def __init__(self, node: str) -> None:
-        self.node = node
-        self.image_stamps = bytearray()
-        self.frames = _Table(FRAME)
-        self.orientation = _Table(ROW)
-        self.controls: list[tuple[int, dict[str, float]]] = []
-        self.changes: list[ControlChange] = []
-        self.metadata: list[tuple[int, tuple[str, float]]] = []
-
-    def add(self, kind: str, stamp: int, message: Any) -> None:
-        if kind == 'frame_info':
-            self.frames.add(stamp, message)
-        elif kind == 'orientation_rows':
-            self.orientation.add(stamp, message)
-        elif kind == 'controls':
-            values = map(float, message.values)
-            self.controls.append((stamp, dict(zip(message.names, values, strict=False))))
-        elif kind == 'control_changes':
-            self.changes.append(ControlChange(stamp, message.control, float(message.value)))
-        elif kind == 'image_raw/metadata':
-            self.metadata.append((stamp, (str(message.device_type), float(message.framerate))))
-
-
-_KINDS = {'image_raw': IMAGE_TYPE, 'image_raw/metadata': f'{_OWN_TYPES}FrameMetadata',
-          'frame_info': f'{_OWN_TYPES}FrameInfo',
-          'orientation_rows': f'{_OWN_TYPES}OrientationRow', 'controls': f'{_OWN_TYPES}Controls',
-          'control_changes': f'{_OWN_TYPES}ControlChange'}
-_NAME = re.compile(f'(?P<node>.*)/(?P<kind>{"|".join(sorted(_KINDS, key=len, reverse=True))})')
-
-
-@cache
-def _split(topic: Topic) -> tuple[str, str]:
-    """Return the node and the kind of a topic of ours; ('', '') of any other."""
-    match = _NAME.fullmatch(topic.name)
-    if match and _KINDS[match['kind']] == topic.msgtype:
-        return match['node'], match['kind']
-    return '', ''
-
-
-def _leading(topic: Topic) -> int:
-    _, kind = _split(topic)
-    return {'': 0, 'image_raw': _STAMP.size}.get(kind, WHOLE)
-
-
-def read_contents(bag: Bag, progress: Callable[[float], None]) -> list[RecordedAcquisition]:
+def find_acquisitions(bag: Bag, scope: ScopeMessages, names: set[str],
+                      ) -> Iterator[RecordedAcquisition]:
     """
-    Return the acquisitions in the bag, those of one scope in their order in time.
+    Yield the acquisitions of one node in their order in time.
 
-    Images of other cameras are left out if any topic in the bag is a scope's. What is missing is
-    added to the problems of the bag and of the acquisitions.
+    Each gets a name that is not in names, and is added to them. What is missing is added to the
+    problems of the bag and of the acquisition.
     """
-    scopes: dict[str, _Scope] = {}
-    ours: set[str] = set()
-    for message in bag.messages(_leading):
-        node, kind = _split(message.topic)
-        if node not in scopes:
-            scopes[node] = _Scope(node)
-        scope = scopes[node]
-        stamp = _stamp(message)
-        if kind == 'image_raw':
-            scope.image_stamps += stamp.to_bytes(8, 'little', signed=True)
-        else:
-            ours.add(node)
-            decoded = bag.decode(message)
-            if decoded is not None:
-                scope.add(kind, stamp, decoded)
-        progress(bag.progress)
-    names: set[str] = set()
-    return [acquisition for node, scope in sorted(scopes.items()) if node in ours or not ours
-            for acquisition in _acquisitions(bag, scope, names)]
-
-
-def images(bag: Bag, acquisitions: list[RecordedAcquisition]
-           ) -> Iterator[tuple[RecordedAcquisition, int, NDArray[np.uint8]]]:
-    """
-    Yield acquisition, row of its images table, and the pixels of each image.
-
-    An image is (height, width), or (height, width, 3) BGR. One that cannot be used is left out
-    and becomes a problem of the bag.
-    """
-    waiting: dict[str, list[RecordedAcquisition]] = {}
-    for acquisition in acquisitions:
-        if len(acquisition.images):
-            waiting.setdefault(acquisition.scope, []).append(acquisition)
-    rows = dict.fromkeys(waiting, 0)
-
-    def wanted(topic: Topic) -> int:
-        node, kind = _split(topic)
-        return WHOLE if kind == 'image_raw' and waiting.get(node) else 0
-
-    for message in bag.messages(wanted):
-        node, _ = _split(message.topic)
-        if not waiting[node]:
-            continue  # written since the first pass
-        acquisition, row = waiting[node][0], rows[node]
-        rows[node] += 1
-        if rows[node] == len(acquisition.images):
-            waiting[node].pop(0)
-            rows[node] = 0
-        decoded = bag.decode(message)
-        if decoded is None:
-            continue
-        pixels = _pixels(decoded)
-        if pixels is None:
-            bag.note(f'{message.topic.name}: an image of {decoded.width}x{decoded.height} '
-                     f'{decoded.encoding} with {len(decoded.data)} bytes cannot be used; '
-                     'mono8 and bgr8 can')
-            continue
-        yield acquisition, row, pixels
-
-
-def _pixels(image: Any) -> NDArray[np.uint8] | None:
-    channels = {'mono8': 1, 'bgr8': 3}.get(image.encoding, 0)
-    used = image.width * channels
-    if not 0 < used <= image.step or len(image.data) != image.step * image.height:
-        return None
-    rows = np.asarray(image.data, np.uint8).reshape(image.height, image.step)[:, :used]
-    return rows if channels == 1 else rows.reshape(image.height, image.width, channels)
-
-
-def _stamp(message: Message) -> int:
-    layout = _STAMP if message.data[1] & 1 else _STAMP_BIG
-    seconds, nanoseconds = layout.unpack_from(message.data)
-    return int(seconds) * 1_000_000_000 + int(nanoseconds)
-
-
-def _acquisitions(bag: Bag, scope: _Scope, names: set[str]) -> Iterator[RecordedAcquisition]:
     frames = _repaired(bag, scope)
-    images = np.zeros(len(scope.image_stamps) // 8, IMAGE)
-    images['stamp'] = np.frombuffer(scope.image_stamps, '<i8')
-    orientation = scope.orientation.rows()
-    if not len(images):
+    stamps = scope.image_stamps()
+    if not len(stamps):
         bag.note(f'{scope.node}/image_raw holds no image: nothing can be exported')
-
-    # A new acquisition starts where frame_index does not rise.
-    borders = np.flatnonzero(frames['frame_index'][1:] <= frames['frame_index'][:-1]) + 1
-    parts = np.split(frames, borders)
-    frame_of_image = _matches(frames['stamp'], images['stamp'])
-    part_of_image = np.searchsorted(borders, frame_of_image, 'right')
-    part_of_image[frame_of_image < 0] = 0
-    part_of_image = np.maximum.accumulate(part_of_image)
-    first_stamps = np.array([part['stamp'][0] for part in parts[1:]], np.int64)
-    part_of_row = np.searchsorted(first_stamps, orientation['stamp'], 'right')
-
-    for number, part in enumerate(parts):
-        mine = part_of_image == number
-        rows = orientation[part_of_row == number]
-        taken, matched = images[mine], frame_of_image[mine]
-        first = next((table for table in (part, rows) if len(table)), None)
-        if first is not None:
-            start = int(first['stamp'][0]) - round(first['time_ms'][0] * 1e6)
-        elif len(taken):
-            start = int(taken['stamp'][0])
-        else:
-            continue
-        taken['time_ms'] = (taken['stamp'] - start) / 1e6
-        taken['device_frame_count'] = -1
-        for column in ('time_ms', 'device_frame_count'):
-            taken[column][matched >= 0] = frames[column][matched[matched >= 0]]
-        acquisition = RecordedAcquisition(
-            _name(scope.node, names), scope.node, taken, part, rows, start)
+    orientation = scope.orientation.rows()
+    division = divide(frames, in_order=not bag.compressed_messages)
+    part_of_image = division.part_of(stamps)
+    part_of_row = division.part_of(orientation['stamp'])
+    made = [acquisition for number, part in enumerate(division.parts)
+            if (acquisition := _acquisition(
+                bag, scope, part, stamps[part_of_image == number],
+                orientation[part_of_row == number])) is not None]
+    for acquisition in made:
+        acquisition.name = _name(scope.node, names)
         _add_settings(acquisition, scope)
-        _find_problems(acquisition, len(matched) - int((matched >= 0).sum()))
+        find_problems(acquisition)
         yield acquisition
+    _note_mixture(division, scope, made)
 
 
-def _repaired(bag: Bag, scope: _Scope) -> NDArray[Any]:
-    """Return the frame table; what older messages lacked is told and, if possible, derived."""
-    for table, topic in ((scope.frames, 'frame_info'), (scope.orientation, 'orientation_rows')):
-        if table.missing:
-            bag.note(f'{scope.node}/{topic} is of an older version without '
-                     f'{", ".join(sorted(table.missing))}')
-    frames = scope.frames.rows()
-    if 'frame_index' in scope.frames.missing:
-        frames['frame_index'] = np.arange(len(frames))
-    if 'capture_index' in scope.frames.missing:
-        frames['capture_index'] = frames['frame_index'] + np.cumsum(frames['lost_before'])
-    if 'time_ms' in scope.frames.missing and len(frames):
-        frames['time_ms'] = (frames['stamp'] - frames['stamp'][0]) / 1e6
-    return frames
+def _acquisition(bag: Bag, scope: ScopeMessages, frames: NDArray[Any],
+                 stamps: NDArray[np.int64], rows: NDArray[Any]) -> RecordedAcquisition | None:
+    if len(frames) or bag.compressed_messages:
+        stamps = np.sort(stamps, kind='stable')
+    rows = rows[np.argsort(rows['stamp'], kind='stable')]
+    images = np.zeros(len(stamps), IMAGE)
+    images['stamp'] = stamps
+    timed = next((table for table in (frames, rows)
+                  if len(table) and np.isfinite(table['time_ms'][0])), None)
+    if timed is not None:
+        start = int(timed['stamp'][0]) - round(timed['time_ms'][0] * 1e6)
+    elif len(stamps):
+        start = int(stamps[0])
+    else:
+        return None
+    images['time_ms'] = (stamps - start) / 1e6
+    images['device_frame_count'] = -1
+    acquisition = RecordedAcquisition('', scope.node, images, frames, rows, start)
+    suspect = np.flatnonzero(np.isin(stamps, scope.suspect))
+    if suspect.size:
+        acquisition.problems.append(
+            f'{suspect.size} images may be wrong, from number {suspect[0]} to {suspect[-1]}: '
+            'their bytes are not those that were written')
+    if len(frames):
+        matched = match_stamps(frames['stamp'], stamps)
+        for column in ('time_ms', 'device_frame_count'):
+            images[column][matched >= 0] = frames[column][matched[matched >= 0]]
+    elif len(stamps) > 1:
+        times_ns, moved = rising_ns(images['time_ms'])
+        images['time_ms'] = times_ns / 1e6
+        if moved:
+            acquisition.problems.append(f'stamps of the images do not rise evenly; {moved}')
+    bad = ~np.isfinite(rows['time_ms']) | (np.abs(rows['time_ms']) > _LONGEST_MS)
+    rows['time_ms'][bad] = (rows['stamp'][bad] - start) / 1e6
+    return acquisition
 
 
-def _matches(frames: NDArray[np.int64], images: NDArray[np.int64]) -> NDArray[np.int64]:
+def match_stamps(frames: NDArray[np.int64], images: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return for each image the frame of the same stamp, -1 where there is none."""
     if len(frames) == len(images) and np.array_equal(frames, images):
         return np.arange(len(images))
@@ -300,6 +103,40 @@ def _matches(frames: NDArray[np.int64], images: NDArray[np.int64]) -> NDArray[np
     found: NDArray[np.int64] = order[place]
     found[frames[found] != images] = -1
     return found
+
+
+def _repaired(bag: Bag, scope: ScopeMessages) -> NDArray[Any]:
+    """Return the frame table; what older messages lacked is told and, if possible, derived."""
+    for table, topic in ((scope.frames, 'frame_info'), (scope.orientation, 'orientation_rows')):
+        if missing := table.missing - _ADDED_LATER:
+            bag.note(f'{scope.node}/{topic} is of an older version without '
+                     f'{", ".join(sorted(missing))}')
+    frames = scope.frames.rows()
+    if 'frame_index' in scope.frames.missing:
+        frames['frame_index'] = np.arange(len(frames))
+    if 'capture_index' in scope.frames.missing:
+        frames['capture_index'] = frames['frame_index'] + np.cumsum(frames['lost_before'])
+    if not len(frames):
+        return frames
+    if 'time_ms' in scope.frames.missing:
+        frames['time_ms'] = (frames['stamp'] - frames['stamp'][0]) / 1e6
+    bad = ~np.isfinite(frames['time_ms']) | (np.abs(frames['time_ms']) > _LONGEST_MS)
+    if bad.any():
+        bag.note(f'{scope.node}/frame_info: {int(bad.sum())} messages have no valid time_ms; '
+                 'it is taken from their stamps')
+        _fill_times(frames, bad)
+    return frames
+
+
+def _fill_times(frames: NDArray[Any], bad: NDArray[np.bool_]) -> None:
+    """Replace bad times by the stamp since the start that the frame before has."""
+    good = np.flatnonzero(~bad)
+    if not good.size:
+        frames['time_ms'] = (frames['stamp'] - frames['stamp'][0]) / 1e6
+        return
+    nearest = good[np.maximum(np.searchsorted(good, np.flatnonzero(bad)) - 1, 0)]
+    since = (frames['stamp'][bad] - frames['stamp'][nearest]) / 1e6
+    frames['time_ms'][bad] = frames['time_ms'][nearest] + since
 
 
 def _name(node: str, names: set[str]) -> str:
@@ -313,7 +150,7 @@ def _name(node: str, names: set[str]) -> str:
     return name
 
 
-def _add_settings(acquisition: RecordedAcquisition, scope: _Scope) -> None:
+def _add_settings(acquisition: RecordedAcquisition, scope: ScopeMessages) -> None:
     first = acquisition.frames if len(acquisition.frames) else acquisition.images
     begin, end = int(first['stamp'][0]), int(first['stamp'][-1])
     metadata = _in_force(scope.metadata, begin)
@@ -322,46 +159,32 @@ def _add_settings(acquisition: RecordedAcquisition, scope: _Scope) -> None:
                                     'unknown')
     else:
         acquisition.device_type, acquisition.frame_rate = metadata
-    controls = _in_force(scope.controls, begin)
-    if controls is None:
-        controls = {change.control: change.value for change in scope.changes
-                    if change.stamp <= begin}
+    states = _in_force(scope.controls, begin)
+    if states is None:
+        states = {change.control: ControlState(change.value, change.raw_value)
+                  for change in scope.changes if change.stamp <= begin}
         # A camera has none, nor has a recording of an unknown device that was played.
-        if controls or metadata is None or acquisition.device_type in load_catalogue():
+        if states or metadata is None or acquisition.device_type in load_catalogue():
             acquisition.problems.append(
                 'controls is missing: the values in force at the start are '
-                f'{"taken from control_changes" if controls else "unknown"}')
-    acquisition.controls = controls
+                f'{"taken from control_changes" if states else "unknown"}')
+    acquisition.states = states
     acquisition.changes = [change for change in scope.changes if begin < change.stamp <= end]
+    acquisition.stops = [
+        change for change in scope.changes if change.reason == Reason.STOP
+        and end < change.stamp <= end + _STOP_WITHIN_NS]
 
 
-def _in_force(states: list[tuple[int, Any]], stamp: int) -> Any:
+def _in_force(states: list[tuple[int, T]], stamp: int) -> T | None:
     """Return the last state up to then, or, where all are later, the first."""
     earlier = [state for at, state in states if at <= stamp]
     return earlier[-1] if earlier else states[0][1] if states else None
 
 
-def _find_problems(acquisition: RecordedAcquisition, without_frame: int) -> None:
-    frames, images, problems = acquisition.frames, acquisition.images, acquisition.problems
-    if not len(frames):
-        problems.append('frame_info is missing: times are the stamps of the images, losses and '
-                        'DAQ frame numbers are unknown')
-    elif without_frame:
-        problems.append(f'{without_frame} images have no frame_info')
-    without_image = len(frames) - (len(images) - without_frame)
-    if without_image > 0:
-        problems.append(f'{without_image} frames have no image in the bag')
-    if len(frames) and (unrecorded := unrecorded_frames(frames)):
-        problems.append(f'{unrecorded} published frames are not in the bag')
-    published = int((frames['orientation'] == ORIENTATION_PUBLISHED).sum())
-    if published > len(acquisition.orientation):
-        problems.append(f'{published - len(acquisition.orientation)} of {published} '
-                        'orientation_rows are not in the bag')
-    if len(images) and not (np.diff(images['time_ms']) > 0).all():
-        problems.append('the times of the frames do not always rise')
-
-
-def unrecorded_frames(frames: NDArray[Any]) -> int:
-    """Return how many frames between the first and the last the recorder did not write."""
-    span = int(frames['frame_index'][-1]) - int(frames['frame_index'][0]) + 1
-    return max(0, span - len(frames))
+def _note_mixture(division: Division, scope: ScopeMessages, made: list[RecordedAcquisition],
+                  ) -> None:
+    if division.mixed:
+        for acquisition in made:
+            acquisition.problems.append(
+                f'its messages are mixed with those of another acquisition: two nodes named '
+                f'{scope.node} were recorded together; give each a name of its own')

@@ -4,7 +4,8 @@
 The messages of an MCAP file, in the order in which they were written.
 
 The records are walked from the front, not found by the index at the end: a file cut off by a
-crash has none, and stepping over an image costs nothing (mcap.dev, MCAP format specification).
+crash has none, and stepping over an image costs nothing. Numbers and layouts of records are those
+of the MCAP format specification (mcap.dev/spec).
 """
 
 from __future__ import annotations
@@ -13,100 +14,212 @@ from collections.abc import Iterator
 from io import BytesIO
 import struct
 from typing import BinaryIO
+import zlib
 
 from lz4.frame import LZ4FrameDecompressor
-from miniscope_ros.recordings.bag.message import Incomplete, Message, Topic, Wanted, ZSTD_MAGIC
+from miniscope_ros.recordings.bag.message import (
+    FileCheck,
+    Incomplete,
+    LARGEST,
+    Message,
+    Topic,
+    Wanted,
+    ZSTD_MAGIC,
+)
 from miniscope_ros.recordings.bag.zstd import zstd
 
-_LARGEST = 1 << 28  # bytes of a record; what is larger is damage
 _MAGIC = b'\x89MCAP0\r\n'
-_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0f
+_FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX, _DATA_END = (
+    0x02, 0x03, 0x04, 0x05, 0x06, 0x08, 0x0f)
 _RECORD = struct.Struct('<BQ')  # opcode, length
 _MESSAGE_HEAD = struct.Struct('<HIQQ')  # channel, sequence, log time, publish time
 _CHUNK_HEAD = struct.Struct('<QQQI')  # start time, end time, uncompressed size, checksum
+_FOOTER_BODY = struct.Struct('<QQI')  # summary start, summary offset start, checksum
+_INDEX_HEAD = struct.Struct('<QQQ')  # start time, end time, place of the chunk
+_LARGEST_SUMMARY = 1 << 26  # bytes; a chunk index has about 100 bytes for each megabyte of data
 
 
-def read_mcap(file: BinaryIO, size: int | None, wanted: Wanted) -> Iterator[Message]:
+def read_mcap(file: BinaryIO, size: int | None, wanted: Wanted, check: FileCheck,
+              ) -> Iterator[Message]:
     """
-    Yield the wanted messages of a file of size bytes (None: not known).
+    Yield the wanted messages of a file of size bytes (None: not known, and no index is used).
 
-    Raises Incomplete after the last one where the file is cut off or damaged.
+    A chunk that is damaged costs its own messages. Raises Incomplete after the last message where
+    the file is cut off or damaged.
     """
     if file.read(len(_MAGIC)) != _MAGIC:
         raise Incomplete('is no MCAP file')
-    walk = _Walk(wanted)
-    yield from walk.records(file, size)
+    walk = _Walk(wanted, check)
+    while True:
+        try:
+            yield from walk.records(file, size)
+            break
+        except Incomplete as error:
+            # Behind damage between the chunks the index at the end knows where to go on.
+            place = _next_chunk(file, size)
+            if place is None:
+                raise walk.complaint(error) from error
+            walk.damaged += 1
+            file.seek(place)
     if not walk.ended:
-        raise Incomplete('was cut off: its end is missing')
-    if walk.damaged_chunks:
-        raise Incomplete(f'holds {walk.damaged_chunks} damaged chunks; their messages are lost')
+        raise walk.complaint(Incomplete('was cut off: its end is missing'))
+    if walk.damaged or walk.suspect:
+        raise walk.complaint(None)
 
 
 class _Walk:
-    def __init__(self, wanted: Wanted) -> None:
+    """Goes from record to record."""
+
+    def __init__(self, wanted: Wanted, check: FileCheck) -> None:
         self.wanted = wanted
+        self.check = check
         self.schemas: dict[int, tuple[str, str, str]] = {}
         self.channels: dict[int, tuple[Topic, int]] = {}
-        self.damaged_chunks = 0
+        self.damaged = 0  # chunks, and definitions outside of chunks
+        self.suspect = 0  # chunks whose checksum is wrong and whose messages can be read
         self.ended = False
 
-    def records(self, file: BinaryIO, size: int | None) -> Iterator[Message]:
-        while head := file.read(_RECORD.size):
+    def complaint(self, error: Incomplete | None) -> Incomplete:
+        """Return all that is wrong as one error."""
+        texts = [str(error)] if error else []
+        if self.damaged:
+            texts.append(f'holds {self.damaged} damaged chunks; their messages are lost')
+        if self.suspect:
+            texts.append(f'holds {self.suspect} chunks whose bytes are not those that were '
+                         'written; the messages in them may be wrong')
+        return Incomplete('; it '.join(texts))
+
+    def records(self, file: BinaryIO, end: int | None) -> Iterator[Message]:
+        """Yield the messages up to a place in the file; Incomplete where a record passes it."""
+        while (end is None or file.tell() < end) and (head := file.read(_RECORD.size)):
+            place = file.tell() - len(head)
             opcode, length = _RECORD.unpack(_whole(head, _RECORD.size))
             if opcode == _MESSAGE:
-                channel, *_ = _MESSAGE_HEAD.unpack(_read(file, _MESSAGE_HEAD.size))
-                length -= _MESSAGE_HEAD.size
-                topic, leading = self.channels.get(channel, (None, 0))
-                if topic is None or leading == 0:
-                    _skip(file, length, size)
-                    continue
-                data = _read(file, min(leading, length))
-                if data.startswith(ZSTD_MAGIC):  # its first bytes alone say nothing
-                    data += _read(file, length - len(data))
-                _skip(file, length - len(data), size)
-                yield Message(topic, data)
+                yield from self._message(file, length, end)
             elif opcode == _CHUNK:
-                _read(file, _CHUNK_HEAD.size)
-                compression = _text(file)
-                packed = int.from_bytes(_read(file, 8), 'little')
-                if compression:  # the records of any other are walked as if there was no chunk
-                    yield from self._chunk(_read_part(file, packed), packed, compression)
-            elif opcode == _SCHEMA:
-                record = BytesIO(_read(file, length))
-                number = int.from_bytes(_read(record, 2), 'little')
-                self.schemas[number] = _text(record), _text(record), _text(record)
-            elif opcode == _CHANNEL:
-                self._channel(BytesIO(_read(file, length)))
+                yield from self._chunk(file, place, length, end)
+            elif opcode in (_SCHEMA, _CHANNEL):
+                self._definition(opcode, _read(file, length, end))
             elif opcode == _DATA_END:
                 self.ended = True
                 return
             elif opcode == 0:
                 raise Incomplete('was cut off: zeros follow the last message')
             else:
-                _skip(file, length, size)
+                _skip(file, length, end)
 
-    def _channel(self, record: BytesIO) -> None:
-        number = int.from_bytes(_read(record, 2), 'little')
-        schema = int.from_bytes(_read(record, 2), 'little')
-        name = _text(record)
+    def _message(self, file: BinaryIO, length: int, end: int | None) -> Iterator[Message]:
+        channel, *_ = _MESSAGE_HEAD.unpack(_read(file, _MESSAGE_HEAD.size, end))
+        length -= _MESSAGE_HEAD.size
+        topic, leading = self.channels.get(channel, (None, 0))
+        if topic is None or leading == 0:
+            _skip(file, length, end)
+            return
+        data = _read(file, min(leading, length), end)
+        if data.startswith(ZSTD_MAGIC):  # its first bytes alone say nothing
+            data += _read(file, length - len(data), end)
+        _skip(file, length - len(data), end)
+        yield Message(topic, data)
+
+    def _definition(self, opcode: int, content: bytes) -> None:
+        record = BytesIO(content)
+        try:
+            number = int.from_bytes(_read(record, 2), 'little')
+            if opcode == _SCHEMA:
+                self.schemas[number] = _text(record), _text(record), _text(record)
+                return
+            schema = int.from_bytes(_read(record, 2), 'little')
+            name = _text(record)
+        except Incomplete:
+            self.damaged += 1
+            return
         if number in self.channels or schema not in self.schemas:
             return
         type_name, definition_format, definition = self.schemas[schema]
         topic = Topic(name, type_name, definition, definition_format)
         self.channels[number] = topic, self.wanted(topic)
 
-    def _chunk(self, packed: bytes, length: int, compression: str) -> Iterator[Message]:
-        if compression not in ('zstd', 'lz4'):
-            raise Incomplete(f'is compressed as {compression!r}; zstd and lz4 can be read')
+    def _chunk(self, file: BinaryIO, place: int, length: int, end: int | None,
+               ) -> Iterator[Message]:
+        chunk_end = file.tell() + length
+        *_, unpacked, checksum = _CHUNK_HEAD.unpack(_read(file, _CHUNK_HEAD.size, end))
+        compression = _text(file)
+        packed = int.from_bytes(_read(file, 8), 'little')
+        if file.tell() + packed > chunk_end:
+            raise Incomplete('is damaged: the sizes of a chunk contradict each other')
+        cut = end is not None and chunk_end > end
         try:
-            # Decompressors that stream: the start of a chunk that was cut off can be read too.
-            records = (zstd.ZstdDecompressor().decompress(packed) if compression == 'zstd'
-                       else LZ4FrameDecompressor().decompress(packed))
-        except (zstd.ZstdError, RuntimeError):
-            self.damaged_chunks += 1
-        else:
-            yield from self.records(BytesIO(records), len(records))
-        _whole(packed, length)
+            if compression:
+                records = _unpack(_read_part(file, packed), compression, unpacked)
+            elif self.check.verify and checksum and not cut and packed <= LARGEST:
+                records = _read(file, packed)
+            else:  # walked where it is, so that images are stepped over
+                records = None
+            if records is None:
+                yield from self.records(file, end if cut else chunk_end)
+            elif not checksum or len(records) != unpacked or checksum == zlib.crc32(records):
+                yield from self.records(BytesIO(records), len(records))
+            else:  # most of it may be whole
+                self.suspect += 1
+                for message in self.records(BytesIO(records), len(records)):
+                    yield message._replace(suspect=True)
+        except Incomplete:
+            if cut:
+                raise
+            self.damaged += 1
+        except _DamagedChunk:
+            self.damaged += 1
+        if cut:
+            raise Incomplete('was cut off in the middle of a message')
+        if file.seek(chunk_end) != chunk_end:
+            raise Incomplete('was cut off in the middle of a message')
+
+
+class _DamagedChunk(Exception):
+    """A chunk cannot be unpacked."""
+
+
+def _unpack(packed: bytes, compression: str, size: int) -> bytes:
+    """Return a chunk's records; of a chunk that was cut off, the start of them."""
+    if compression not in ('zstd', 'lz4'):
+        raise Incomplete(f'is compressed as {compression!r}; zstd and lz4 can be read')
+    if size > LARGEST:
+        raise _DamagedChunk
+    try:
+        # Decompressors that stream: the start of a chunk that was cut off can be read, too.
+        decompressor = (zstd.ZstdDecompressor() if compression == 'zstd'
+                        else LZ4FrameDecompressor())
+        records: bytes = decompressor.decompress(packed, max_length=size + 1)
+    except (zstd.ZstdError, RuntimeError, EOFError) as error:
+        raise _DamagedChunk from error
+    if len(records) > size:
+        raise _DamagedChunk
+    return records
+
+
+def _next_chunk(file: BinaryIO, size: int | None) -> int | None:
+    """Return the place of the first chunk behind the present one, by the index at the end."""
+    if size is None:
+        return None
+    here = file.tell()
+    try:
+        file.seek(max(0, size - len(_MAGIC) - _FOOTER_BODY.size - _RECORD.size))
+        opcode, length = _RECORD.unpack(_read(file, _RECORD.size))
+        start, _, _ = _FOOTER_BODY.unpack(_read(file, _FOOTER_BODY.size))
+        if (opcode, length) != (_FOOTER, _FOOTER_BODY.size) or not (
+                here < start < size <= start + _LARGEST_SUMMARY):
+            return None
+        file.seek(start)
+        summary = BytesIO(_read(file, size - start))
+        places = []
+        while len(head := summary.read(_RECORD.size)) == _RECORD.size:
+            opcode, length = _RECORD.unpack(head)
+            record = _read(summary, length)
+            if opcode == _CHUNK_INDEX:
+                places.append(_INDEX_HEAD.unpack_from(record)[2])
+    except (Incomplete, struct.error):
+        return None
+    return min((place for place in places if here <= place < start), default=None)
 
 
 def _whole(data: bytes, size: int) -> bytes:
@@ -115,12 +228,14 @@ def _whole(data: bytes, size: int) -> bytes:
     return data
 
 
-def _read(file: BinaryIO, size: int) -> bytes:
+def _read(file: BinaryIO, size: int, end: int | None = None) -> bytes:
+    if end is not None and file.tell() + size > end:
+        raise Incomplete('was cut off in the middle of a message')
     return _whole(_read_part(file, size), size)
 
 
 def _read_part(file: BinaryIO, size: int) -> bytes:
-    if not 0 <= size <= _LARGEST:
+    if not 0 <= size <= LARGEST:
         raise Incomplete(f'is damaged: it has a record of {size} bytes')
     return file.read(size)
 
@@ -129,7 +244,7 @@ def _text(file: BinaryIO) -> str:
     return _read(file, int.from_bytes(_read(file, 4), 'little')).decode(errors='replace')
 
 
-def _skip(file: BinaryIO, length: int, size: int | None) -> None:
-    end = file.tell() + length
-    if (size is not None and end > size) or file.seek(length, 1) != end:
+def _skip(file: BinaryIO, length: int, end: int | None) -> None:
+    target = file.tell() + length
+    if length < 0 or (end is not None and target > end) or file.seek(length, 1) != target:
         raise Incomplete('was cut off in the middle of a message')

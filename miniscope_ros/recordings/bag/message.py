@@ -5,11 +5,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 import sys
 from typing import NamedTuple
 
 WHOLE = sys.maxsize
 """All of a message's bytes."""
+
+LARGEST = 1 << 27
+"""
+The most bytes that one message or one chunk may have, unpacked.
+
+The largest image of any scope (2592x1944 BGR) has 15 MB, and a chunk ends with the message that
+fills it. A file that declares more is damaged, or is made to take all memory.
+"""
 
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 
@@ -28,11 +37,20 @@ class Message(NamedTuple):
 
     topic: Topic
     data: bytes
+    suspect: bool = False  # it stands among bytes that are not those that were written
 
 
 Wanted = Callable[[Topic], int]
 """How many leading bytes of each message of a topic are to be read: 0 none, else 4 or more."""
 
 
+@dataclass
+class FileCheck:
+    """How thoroughly a file is read, and what was found damaged in it, kept between passes."""
+
+    verify: bool = False  # read everything and compare checksums, as far as the file has any
+    damaged: set[int] = field(default_factory=set)  # chunks, by their place, or rows of a table
+
+
 class Incomplete(Exception):
-    """A file ended before its end, or is damaged; all before that has been yielded."""
+    """A file ended before its end, or is damaged; all that is whole has been yielded."""

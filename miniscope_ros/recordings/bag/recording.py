@@ -4,33 +4,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 import importlib
 from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
 from miniscope_ros.errors import DeviceError
-from miniscope_ros.model import Quaternion
-from miniscope_ros.recordings.recording import RecordedFrame, Recording
+from miniscope_ros.model import Quaternion, ReadingStatus, Reason
+from miniscope_ros.recordings.recording import RecordedChange, RecordedFrame, Recording
 from miniscope_ros.recordings.timeline import pace, rising_ns
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # needs rosbags, which is there only where bags are read
-    from miniscope_ros.recordings.bag.acquisitions import RecordedAcquisition
     from miniscope_ros.recordings.bag.reader import Bag
+    from miniscope_ros.recordings.bag.tables import ControlChange, RecordedAcquisition
 
     Images = Callable[
         [], Generator[tuple[RecordedAcquisition, int, NDArray[np.uint8]], None, None]]
 
+_MISSING = 'playing a bag needs the Python package rosbags, which is not there ({}): ' \
+    'pip install rosbags'
+_SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')  # known without the package, too
 _METADATA = 'metadata.yaml'
-_REPEATED = 2  # as in FrameInfo.msg
-_FILES = ('*.mcap', '*.db3', '*.mcap.zstd', '*.db3.zstd')
 
 
 def recognise(path: Path) -> bool:
-    """Return whether it is a bag, or the name of an acquisition below a bag's folder."""
+    """Return whether it is a bag, its base name, or the name of an acquisition below a bag."""
     return _is_bag(path) or not path.exists() and _is_bag(path.parent)
 
 
@@ -41,12 +42,13 @@ def read(path: Path) -> Recording:
     The whole bag is read once for it. DeviceError if it cannot be played or a library is missing.
     """
     try:
+        files: Any = importlib.import_module('miniscope_ros.recordings.bag.files')
         reader: Any = importlib.import_module('miniscope_ros.recordings.bag.reader')
-        contents: Any = importlib.import_module('miniscope_ros.recordings.bag.acquisitions')
+        contents: Any = importlib.import_module('miniscope_ros.recordings.bag.contents')
+        pixels: Any = importlib.import_module('miniscope_ros.recordings.bag.images')
     except ImportError as error:
-        raise DeviceError(f'playing a bag needs the Python package rosbags, which is not there '
-                          f'({error}): pip install rosbags') from error
-    place = path if path.exists() else path.parent
+        raise DeviceError(_MISSING.format(error)) from error
+    place = path if path.exists() or files.is_bag(path) else path.parent
     bag = reader.Bag(place)
     found = [acquisition for acquisition in contents.read_contents(bag, lambda progress: None)
              if len(acquisition.images)]
@@ -55,16 +57,20 @@ def read(path: Path) -> Recording:
     chosen = found if place == path else [one for one in found if one.name == path.name]
     if len(chosen) != 1:
         names = ', '.join(str(place / acquisition.name) for acquisition in found)
-        raise DeviceError(f'{place} holds {len(found)} acquisitions; name one of: {names}')
+        missing = '' if place == path else f'{path} does not exist; '
+        raise DeviceError(
+            f'{missing}{place} holds {len(found)} acquisitions; name one of: {names}')
     return BagRecording(place / chosen[0].name, bag, chosen[0],
-                        lambda: contents.images(bag, found))
+                        lambda: pixels.images(bag, chosen))
 
 
 def _is_bag(path: Path) -> bool:
     if path.is_file():
-        return any(path.match(pattern) for pattern in _FILES)
-    return (path / _METADATA).is_file() or any(
-        next(path.glob(pattern), None) for pattern in _FILES)
+        return path.name.endswith(_SUFFIXES)
+    if path.is_dir():
+        return (path / _METADATA).is_file() or any(
+            file.name.endswith(_SUFFIXES) for file in path.iterdir())
+    return False
 
 
 class BagRecording:
@@ -92,52 +98,94 @@ class BagRecording:
         if moved:
             self.warnings.append(f'{path}: times are not above the one before; {moved}')
         self.interval_ns, self.frame_rate = pace(self._times_ns, mine.frame_rate)
-        self._orientations = _orientations(mine)
-        self._numbers: dict[int, int] = dict(zip(
-            mine.frames['stamp'].tolist(), mine.frames['capture_index'].tolist(), strict=True))
-        self.has_frame_numbers = bool(self._numbers)
+        self._readings = _Readings(mine)
+        self._frame_of_image = _frame_of_image(mine)
+        self.has_frame_numbers = bool(len(mine.frames))
+        self._changes = [*_in_force(mine), *(_change(mine, change) for change in mine.changes)]
+        self.stops: Sequence[RecordedChange] = [_change(mine, change) for change in mine.stops]
         self._shape = self._first_shape()
         self.height, self.width = self._shape[:2]
         self.encoding = 'mono8' if len(self._shape) == 2 else 'bgr8'
 
     def frames(self) -> Generator[RecordedFrame, None, None]:
         """Yield the frames as Recording says."""
+        told = 0
         with closing(self._images()) as images:
-            for acquisition, row, image in images:
-                if acquisition is not self._mine:
-                    continue
+            for _, row, image in images:
                 if image.shape != self._shape:
                     raise DeviceError(f'{self.path}: image size {image.shape} differs from the '
                                       f'{self._shape} of the first')
-                count = int(self._mine.images['device_frame_count'][row])
-                stamp = int(self._mine.images['stamp'][row])
-                yield RecordedFrame(
-                    image=np.ascontiguousarray(image),
-                    time_ns=int(self._times_ns[row]),
-                    device_count=None if count < 0 else count,
-                    orientation=self._orientations.get(stamp),
-                    number=self._numbers.get(stamp))
+                time_ns = int(self._times_ns[row])
+                due = told
+                while due < len(self._changes) and self._changes[due].time_ns <= time_ns:
+                    due += 1
+                yield self._frame(row, image, time_ns, tuple(self._changes[told:due]))
+                told = due
                 if row + 1 == self.frame_count:
                     break
         self.warnings += [text for text in self._bag.problems if text not in self.warnings]
 
+    def _frame(self, row: int, image: NDArray[np.uint8], time_ns: int,
+               changes: tuple[RecordedChange, ...]) -> RecordedFrame:
+        count = int(self._mine.images['device_frame_count'][row])
+        stamp = int(self._mine.images['stamp'][row])
+        number = int(self._frame_of_image[row])
+        info = self._mine.frames[number] if number >= 0 else None
+        edge = -1 if info is None else int(info['sync_edge'])
+        return RecordedFrame(
+            image=np.ascontiguousarray(image),
+            time_ns=time_ns,
+            device_count=None if count < 0 else count,
+            orientation=self._readings.get(stamp, number),
+            number=None if info is None else int(info['capture_index']),
+            sync_edge=None if edge < 0 else edge,
+            digital_inputs=-1 if info is None else int(info['digital_inputs']),
+            changes=changes)
+
     def _first_shape(self) -> tuple[int, ...]:
         with closing(self._images()) as images:
-            for acquisition, _, image in images:
-                if acquisition is self._mine:
-                    return image.shape
+            for _, _, image in images:
+                return image.shape
         raise DeviceError(f'{self.path}: no image can be decoded')
 
 
-def _orientations(acquisition: RecordedAcquisition) -> dict[int, Quaternion]:
-    """Return the reading of each stamp, repeated readings, which have no row, included."""
-    rows = {int(row['stamp']): (float(row['qw']), float(row['qx']), float(row['qy']),
-                                float(row['qz'])) for row in acquisition.orientation}
-    last = None
-    for frame in acquisition.frames:
-        stamp = int(frame['stamp'])
-        if stamp in rows:
-            last = rows[stamp]
-        elif last is not None and frame['orientation'] == _REPEATED:
-            rows[stamp] = last
-    return rows
+def _frame_of_image(mine: RecordedAcquisition) -> NDArray[np.int64]:
+    acquisitions: Any = importlib.import_module('miniscope_ros.recordings.bag.acquisitions')
+    matched: NDArray[np.int64] = acquisitions.match_stamps(
+        mine.frames['stamp'], mine.images['stamp'])
+    return matched
+
+
+def _in_force(mine: RecordedAcquisition) -> list[RecordedChange]:
+    """Return the values in force at the first frame as if they were sent before it."""
+    return [RecordedChange(0, name, state.value, state.raw_value, Reason.START, 0)
+            for name, state in mine.states.items()]
+
+
+def _change(mine: RecordedAcquisition, change: ControlChange) -> RecordedChange:
+    first = int(mine.frames['capture_index'][0]) if len(mine.frames) else 0
+    index = change.first_capture_index
+    known = change.reason in {int(reason) for reason in Reason}
+    return RecordedChange(
+        change.stamp - mine.start_ns, change.control, change.value, change.raw_value,
+        Reason(change.reason) if known else Reason.USER,
+        -1 if index < 0 else max(0, index - first))
+
+
+class _Readings:
+    """The orientation by stamp, repeated readings, which have no row, included."""
+
+    def __init__(self, mine: RecordedAcquisition) -> None:
+        self._rows = mine.orientation
+        self._stamps = np.ascontiguousarray(mine.orientation['stamp'])
+        self._repeated = mine.frames['orientation'] == ReadingStatus.REPEATED
+
+    def get(self, stamp: int, frame: int) -> Quaternion | None:
+        """Return the reading of a frame by its stamp [ns] and its row (-1: none)."""
+        place = int(np.searchsorted(self._stamps, stamp, 'right')) - 1
+        if place < 0:
+            return None
+        if self._stamps[place] != stamp and not (frame >= 0 and self._repeated[frame]):
+            return None
+        row = self._rows[place]
+        return float(row['qw']), float(row['qx']), float(row['qy']), float(row['qz'])

@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 from miniscope_ros.daq.catalogue import load_catalogue
 from miniscope_ros.errors import ConfigurationError, DeviceError
-from miniscope_ros.recordings.bag.acquisitions import RecordedAcquisition
+from miniscope_ros.recordings.bag.tables import RecordedAcquisition
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,6 +52,11 @@ class MiniscopeDaqWriter:
             self._shape = image.shape
             if self._codec == 'grey' and image.ndim == 3:
                 raise ConfigurationError('GREY holds no colour; use --codec ffv1 or mjpg')
+            height, width = image.shape[:2]
+            if height % 2 or width % 2:  # OpenCV's writer would crop them without a word
+                raise ConfigurationError(
+                    f'frames of {width}x{height} have an odd size, which OpenCV cannot write '
+                    'into a video; export them whole with --format nwb')
         if image.shape != self._shape:
             raise ConfigurationError(f'the image size changes from {self._shape} to '
                                      f'{image.shape} at frame {self._count}')

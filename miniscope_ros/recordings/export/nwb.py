@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import h5py
 from miniscope_ros.errors import ConfigurationError
-from miniscope_ros.recordings.bag.acquisitions import RecordedAcquisition
+from miniscope_ros.recordings.bag.tables import RecordedAcquisition
 from miniscope_ros.recordings.export.miniscope_daq import device_settings
 from ndx_miniscope import Miniscope
 import numpy as np

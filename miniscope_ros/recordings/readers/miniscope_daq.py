@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 import re
-from typing import Any
 
 from miniscope_ros.errors import DeviceError
+from miniscope_ros.recordings.readers.metadata import Metadata
 from miniscope_ros.recordings.readers.table import Table
 from miniscope_ros.recordings.readers.timed_video import Part, read_orientation, Tables, TimedVideo
 from miniscope_ros.recordings.readers.video import opencv_count, opencv_decoder
@@ -19,13 +18,11 @@ from numpy.typing import NDArray
 
 _STAMPS = 'timeStamps.csv'
 _ORIENTATION = 'headOrientation.csv'
-_METADATA = 'metaData.json'
 _TIME = 'Time Stamp (ms)'
 _COUNT = 'DAQ Frame Number'
 _UNKNOWN_COUNT = -1
-_VIDEO = re.compile(r'\d+\.avi')
+_VIDEO = re.compile(r'\d{1,18}\.avi')
 _DEFAULT_FRAMES_PER_FILE = 1000
-_CONTROLS = ('led0', 'ewl', 'gain', 'frameRate')
 
 
 def recognise(path: Path) -> bool:
@@ -40,27 +37,30 @@ def read(path: Path) -> TimedVideo:
         names = ', '.join(str(folder) for folder in folders)
         raise DeviceError(f'{path} holds recordings of several devices; name one of: {names}')
     folder = folders[0]
-    videos = sorted(_videos(folder), key=lambda file: int(file.stem))
-    if not videos:
+    numbers = sorted(int(file.stem) for file in _videos(folder))
+    if not numbers:
         raise DeviceError(f'{folder}: no video (0.avi, 1.avi, ..) beside {_STAMPS}')
     if not (folder / _STAMPS).exists():
         raise DeviceError(f'{folder}: {_STAMPS} is missing')
 
     stamps = Table(folder / _STAMPS, ',')
+    has_counter = stamps.has(_COUNT)
+    times, *counts = stamps.columns(_TIME, *([_COUNT] if has_counter else []))
     warnings = stamps.warnings
-    metadata = _metadata(folder, warnings)
-    times = stamps.column(_TIME)
+    metadata = Metadata(folder, warnings)
+    session = Metadata(folder.parent, warnings)
     tables = Tables(
         times_ms=times,
-        device_counts=_device_counts(stamps),
+        device_counts=_device_counts(counts[0]) if has_counter else None,
         orientation=read_orientation(folder / _ORIENTATION, ',', _TIME, warnings),
-        device_type=str(metadata.get('deviceType', '')),
-        frame_rate=_frame_rate(metadata),
-        start_epoch_ns=_start_epoch_ns(_metadata(folder.parent, warnings)),
-        controls={name: str(metadata[name]) for name in _CONTROLS if name in metadata},
+        device_type=metadata.device_type(),
+        frame_rate=metadata.frame_rate(),
+        start_epoch_ns=session.start_epoch_ns(),
+        controls=metadata.controls(),
         warnings=warnings)
-    return TimedVideo('Miniscope-DAQ', folder, _parts(videos, len(times), metadata, warnings),
-                      opencv_decoder(videos[0]), tables)
+    parts = _parts(folder, numbers, len(times), metadata, warnings)
+    present = [part.path for part in parts if part.path.exists()]
+    return TimedVideo('Miniscope-DAQ', folder, parts, opencv_decoder(present), tables)
 
 
 def _videos(folder: Path) -> list[Path]:
@@ -77,7 +77,7 @@ def _device_folders(path: Path) -> list[Path]:
     return []
 
 
-def _parts(videos: list[Path], rows: int, metadata: dict[str, Any],
+def _parts(folder: Path, numbers: list[int], rows: int, metadata: Metadata,
            warnings: list[str]) -> list[Part]:
     """
     Divide the time stamps between the video files.
@@ -85,48 +85,43 @@ def _parts(videos: list[Path], rows: int, metadata: dict[str, Any],
     Every file but the last has as many as its header says, so that a file which lost its end, or
     is missing altogether, does not shift the times of those after it.
     """
-    folder = videos[0].parent
-    last = int(videos[-1].stem)
-    said = [opencv_count(folder / f'{number}.avi') for number in range(last + 1)]
-    if min(said) > 0 and sum(said) != rows:
-        warnings.append(f'{folder}: {rows} time stamps for {sum(said)} frames')
-    per_file = int(metadata.get('framesPerFile', _DEFAULT_FRAMES_PER_FILE))
+    numbers = _own_numbers(folder, numbers, warnings)
+    said = {number: opencv_count(folder / f'{number}.avi') for number in numbers}
+    known = sum(max(0, count) for count in said.values())
+    per_file = metadata.frames_per_file(_DEFAULT_FRAMES_PER_FILE)
+    # Some programs count from 1. Files that are missing at the beginning have time stamps.
+    leading = numbers[0] * per_file
+    first = 0 if abs(rows - known - leading) < abs(rows - known) else numbers[0]
+    if known != rows and min(said.values()) > 0 and len(said) == numbers[-1] - first + 1:
+        warnings.append(f'{folder}: {rows} time stamps for {known} frames')
     parts = []
-    for number, count in enumerate(said):
-        own = rows if number == last else min(rows, count if count > 0 else per_file)
+    for number in range(first, numbers[-1] + 1):
+        count = said.get(number, 0)
+        own = rows if number == numbers[-1] else min(rows, count if count > 0 else per_file)
         parts.append(Part(folder / f'{number}.avi', own))
         rows -= own
     return parts
 
 
-def _device_counts(stamps: Table) -> NDArray[np.float64] | None:
-    if not stamps.has(_COUNT):
-        return None
-    counts = stamps.column(_COUNT)
+def _own_numbers(folder: Path, numbers: list[int], warnings: list[str]) -> list[int]:
+    """
+    Return the numbers of the files of this recording, without those of strangers.
+
+    A recording's files are numbered from 0, or 1, and few are missing. A number that is far from
+    the others, such as a date, is that of another file.
+    """
+    own = numbers[:1]
+    for number in numbers[1:]:
+        if number - own[-1] > len(numbers):
+            break
+        own.append(number)
+    if strangers := numbers[len(own):]:
+        names = ', '.join(f'{number}.avi' for number in strangers[:3])
+        more = f' and {len(strangers) - 3} more' if len(strangers) > 3 else ''
+        warnings.append(f'{folder}: {names}{more} is not played: its number does not follow '
+                        f'{own[-1]}.avi')
+    return own
+
+
+def _device_counts(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(counts == _UNKNOWN_COUNT, math.nan, counts)
-
-
-def _frame_rate(metadata: dict[str, Any]) -> float:
-    """Return the set rate, recorded as "20FPS" or a number; NaN where there is none."""
-    number = re.match(r'\d+(\.\d+)?', str(metadata.get('frameRate', '')))
-    return float(number[0]) if number else math.nan
-
-
-def _start_epoch_ns(metadata: dict[str, Any]) -> int | None:
-    try:
-        return int(metadata['recordingStartTime']['msecSinceEpoch']) * 1_000_000
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def _metadata(folder: Path, warnings: list[str]) -> dict[str, Any]:
-    """Return a folder's metadata; empty, with a warning, where it cannot be read."""
-    file = folder / _METADATA
-    try:
-        content = json.loads(file.read_text(encoding='utf-8'))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        warnings.append(f'{file} cannot be read: {error}')
-        return {}
-    return content if isinstance(content, dict) else {}

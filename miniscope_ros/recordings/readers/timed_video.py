@@ -11,13 +11,15 @@ import math
 from pathlib import Path
 
 from miniscope_ros.errors import DeviceError
+from miniscope_ros.recordings.readers.matching import match_rows
 from miniscope_ros.recordings.readers.table import Table
 from miniscope_ros.recordings.readers.video import Decoder
-from miniscope_ros.recordings.recording import RecordedFrame
+from miniscope_ros.recordings.recording import RecordedChange, RecordedFrame
 from miniscope_ros.recordings.timeline import pace, rising_ns
 import numpy as np
 from numpy.typing import NDArray
 
+_LATEST_MS = 4e12  # of the year 2096, for programs that count from 1970
 _LEAP = 10  # frames: more than a counter mostly rises by from row to row
 
 QUATERNION = ('qw', 'qx', 'qy', 'qz')
@@ -58,6 +60,7 @@ class TimedVideo:
     """A Recording of video files and tables."""
 
     has_frame_numbers = False
+    stops: Sequence[RecordedChange] = ()
 
     def __init__(self, name: str, path: Path, parts: Sequence[Part], decode: Decoder,
                  tables: Tables) -> None:
@@ -71,7 +74,10 @@ class TimedVideo:
         self._parts = parts
         self._decode = decode
 
-        self._known = np.isfinite(tables.times_ms)
+        self._known = np.isfinite(tables.times_ms) & (np.abs(tables.times_ms) < _LATEST_MS)
+        if beyond := int(np.isfinite(tables.times_ms).sum() - self._known.sum()):
+            self._warn(f'{path}: {beyond} time stamps are beyond any time; these frames are not '
+                       'played')
         self.frame_count = int(self._known.sum())
         if not self.frame_count:
             raise DeviceError(f'{path}: no frame has a time stamp')
@@ -92,7 +98,7 @@ class TimedVideo:
         self.has_orientation = tables.orientation is not None
         self._quaternions = np.full((len(self._known), 4), np.nan)
         if tables.orientation is not None:
-            self._assign(tables.orientation)
+            self._assign(tables.orientation, tables.times_ms)
 
         self._shape = self._first_shape()
         self.height, self.width = self._shape[:2]
@@ -137,15 +143,15 @@ class TimedVideo:
         raise DeviceError(f'{self.path}: no frame can be decoded from '
                           + ', '.join(part.path.name for part in self._parts))
 
-    def _assign(self, rows: Rows) -> None:
+    def _assign(self, rows: Rows, times_ms: NDArray[np.float64]) -> None:
         """Give each reading to the frame nearest in time, if that is within half an interval."""
-        usable = np.isfinite(rows.times_ms) & np.isfinite(rows.quaternions).all(axis=1)
+        usable = (np.isfinite(rows.times_ms) & (np.abs(rows.times_ms) < _LATEST_MS)
+                  & np.isfinite(rows.quaternions).all(axis=1))
         if not usable.any():
             return
-        times, _ = rising_ns(rows.times_ms[usable])  # as frames of the same times were moved
-        frames = self._times_ns[self._known]
-        nearest = np.searchsorted((frames[1:] + frames[:-1]) // 2, times)
-        near = np.abs(frames[nearest] - times) <= self.interval_ns // 2
+        nearest = match_rows(
+            times_ms[self._known], rows.times_ms[usable], self.interval_ns // 2)
+        near = nearest >= 0
         frame_rows = np.flatnonzero(self._known)[nearest[near]]
         self._quaternions[frame_rows] = rows.quaternions[usable][near]
         if not near.all():
@@ -165,8 +171,8 @@ def _counting(counts: NDArray[np.float64]) -> bool:
 
 def orientation_rows(table: Table, time_column: str) -> Rows:
     """Take the readings from a table; DeviceError if a column is missing."""
-    quaternions = np.stack([table.column(name) for name in QUATERNION], axis=1)
-    return Rows(table.column(time_column), quaternions)
+    times, *quaternions = table.columns(time_column, *QUATERNION)
+    return Rows(times, np.stack(quaternions, axis=1))
 
 
 def read_orientation(path: Path, delimiter: str, time_column: str,

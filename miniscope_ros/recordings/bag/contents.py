@@ -1,0 +1,122 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+What a bag holds of each scope: all but the pixels.
+
+One pass over the bag takes the stamps of the images and the small messages, 100 bytes a frame;
+another one (see images.py) yields the pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+import math
+import re
+import struct
+from typing import Any
+
+from miniscope_ros.recordings.bag.acquisitions import find_acquisitions
+from miniscope_ros.recordings.bag.message import Message, Topic, WHOLE
+from miniscope_ros.recordings.bag.reader import Bag
+from miniscope_ros.recordings.bag.scope import ScopeMessages
+from miniscope_ros.recordings.bag.tables import (
+    ControlChange,
+    ControlState,
+    FrameMetadata,
+    RecordedAcquisition,
+)
+
+IMAGE_TYPE = 'sensor_msgs/msg/Image'
+_OWN_TYPES = 'miniscope_msgs/msg/'
+_STAMP = struct.Struct('<4xiI')  # of a message that starts with a header, little endian
+_STAMP_BIG = struct.Struct('>4xiI')
+
+_KINDS = {'image_raw': IMAGE_TYPE, 'image_raw/metadata': f'{_OWN_TYPES}FrameMetadata',
+          'frame_info': f'{_OWN_TYPES}FrameInfo',
+          'orientation_rows': f'{_OWN_TYPES}OrientationRow', 'controls': f'{_OWN_TYPES}Controls',
+          'control_changes': f'{_OWN_TYPES}ControlChange'}
+_NAME = re.compile(f'(?P<node>.*)/(?P<kind>{"|".join(sorted(_KINDS, key=len, reverse=True))})')
+
+
+@cache
+def split_topic(topic: Topic) -> tuple[str, str]:
+    """Return the node and the kind of a topic of ours; ('', '') of any other."""
+    match = _NAME.fullmatch(topic.name)
+    if match and _KINDS[match['kind']] == topic.msgtype:
+        return match['node'], match['kind']
+    return '', ''
+
+
+def message_stamp(message: Message) -> int:
+    """Return the stamp in a message's header [ns]; ValueError where it is too short."""
+    try:
+        layout = _STAMP if message.data[1] & 1 else _STAMP_BIG
+        seconds, nanoseconds = layout.unpack_from(message.data)
+    except (IndexError, struct.error) as error:
+        raise ValueError('the message is too short') from error
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
+def read_contents(bag: Bag, progress: Callable[[float], None]) -> list[RecordedAcquisition]:
+    """
+    Return the acquisitions in the bag, those of one scope in their order in time.
+
+    Images of other cameras are left out if any topic in the bag is a scope's. What is missing is
+    added to the problems of the bag and of the acquisitions.
+    """
+    scopes: dict[str, ScopeMessages] = {}
+    ours: set[str] = set()
+    unusable: dict[str, int] = {}
+    for message in bag.messages(_leading):
+        node, kind = split_topic(message.topic)
+        scope = scopes.setdefault(node, ScopeMessages(node))
+        if kind != 'image_raw':
+            ours.add(node)
+        try:
+            stamp = message_stamp(message)
+            if kind == 'image_raw':
+                scope.add_image(stamp, suspect=message.suspect)
+            elif (decoded := bag.decode(message)) is not None:
+                _add(scope, kind, stamp, decoded)
+        except (ValueError, OverflowError):
+            unusable[message.topic.name] = unusable.get(message.topic.name, 0) + 1
+        progress(bag.progress)
+    for topic, count in unusable.items():
+        bag.note(f'{topic}: {count} messages have values that cannot be, and are left out')
+    names: set[str] = set()
+    return [acquisition for node, scope in sorted(scopes.items()) if node in ours or not ours
+            for acquisition in find_acquisitions(bag, scope, names)]
+
+
+def _leading(topic: Topic) -> int:
+    _, kind = split_topic(topic)
+    return {'': 0, 'image_raw': _STAMP.size}.get(kind, WHOLE)
+
+
+def _add(scope: ScopeMessages, kind: str, stamp: int, message: Any) -> None:
+    """Take a message of a scope; ValueError where it holds what cannot be."""
+    if kind == 'frame_info':
+        scope.frames.add(stamp, message)
+    elif kind == 'orientation_rows':
+        if not all(map(math.isfinite, (message.qw, message.qx, message.qy, message.qz))):
+            raise ValueError('a component of the quaternion is no number')
+        scope.orientation.add(stamp, message)
+    elif kind == 'controls':
+        scope.controls.append((stamp, {
+            str(name): ControlState(_finite(value), int(raw)) for name, value, raw in zip(
+                message.names, message.values, message.raw_values, strict=False)}))
+    elif kind == 'control_changes':
+        scope.changes.append(ControlChange(
+            stamp, str(message.control), _finite(message.value), int(message.raw_value),
+            int(message.reason), int(message.first_capture_index)))
+    elif kind == 'image_raw/metadata':
+        scope.metadata.append((stamp, FrameMetadata(
+            str(message.device_type), float(message.framerate))))
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError('the value of a control is no number')
+    return number

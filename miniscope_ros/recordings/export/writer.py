@@ -1,0 +1,38 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What every format's writer does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from miniscope_ros.recordings.bag.tables import RecordedAcquisition
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Writer(Protocol):
+    """Writes one acquisition in one format."""
+
+    def add(self, image: NDArray[np.uint8], time_ms: float, device_frame_count: int) -> None:
+        """Append a frame; ConfigurationError for one that the format cannot hold."""
+        ...
+
+    def finish(self) -> None:
+        """Complete the output."""
+        ...
+
+    def discard(self) -> None:
+        """Close and delete what has been written."""
+        ...
+
+
+WriterFactory = Callable[[Path, list[RecordedAcquisition], int], Writer]
+"""Makes the writer of one of the acquisitions, by its place, in a folder."""
+
+
+def recording_start(acquisitions: list[RecordedAcquisition]) -> int:
+    """Return the ROS time at which the first of the acquisitions began [ns]."""
+    return min(acquisition.start_ns for acquisition in acquisitions)
