@@ -1,0 +1,133 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+The seams of a frame: where one block that the DAQ box sent ends and the next one begins.
+
+The box sends a frame in DMA blocks of 16,368 bytes, from two alternating sockets. Blocks that are
+exchanged, lost or repeated on their way therefore leave steps in the picture at known places. The
+size of a block is a constant of the published firmware; that blocks get out of order is concluded
+from pictures that users published. Neither was checked on hardware.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK_PIXELS = 16_368 // 2
+"""Pixels in a DMA block of the DAQ box: YUYV has two bytes for each."""
+
+_ROWS = 4  # two above a seam, two below it
+_GROUPS = 16  # in a row, evenly spread: more would cost more and tell no more
+_GROUP = 16  # pixels in a group; their mean is taken, so that noise does not hide a step
+_ITEM = np.dtype((np.void, _GROUP))  # a group is copied as one item: four times as fast
+_REMEMBERED = 60  # good frames over whose median a seam's usual step is taken
+_MEDIAN_EVERY = 20  # frames between two computations of that median
+_FACTOR = 3.0  # times the usual step; good frames stay below 2.3, clear damage begins at 7
+_FLOOR = 0.4  # [grey values] a smaller step is lost in noise and rounding
+_BRIGHT = 8.0  # [grey values] mean below which there is no picture whose parts could be exchanged
+_SAME_LIGHT = 2.0  # ratio of two frames' brightness from which on they are not compared
+_SHIFT_GAIN = 5.0  # [grey values] summed over the seams, by which a shift must fit better
+_SHIFT_SHARE = 0.5  # of the difference to the frame before which may remain after the shift
+
+
+class Seams:
+    """
+    Looks at the seams of one stream's frames.
+
+    The step across a seam is compared with the steps between the rows beside it, and with the
+    usual step at that seam: a structure of the tissue may lie on it.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        """Prepare for frames of a size [px]; too small a frame has no seam."""
+        size = width * height
+        first = BLOCK_PIXELS * -(-2 * width // BLOCK_PIXELS)
+        self._count = len(range(first, size - 2 * width + 1, BLOCK_PIXELS))
+        self._begin = first - 2 * width  # of the rows around the first seam
+        # Where a block is lost the blocks after it move up, and what stood there before remains
+        # at the end: another seam, one block before the end.
+        self._last_begin = size - BLOCK_PIXELS - 2 * width
+        self._width = width
+        self._rows = np.empty((self._count + 1, _ROWS, _GROUPS), _ITEM)
+        self._steps: deque[NDArray[np.float32]] = deque(maxlen=_REMEMBERED)
+        self._usual: NDArray[np.float32] = np.zeros(self._count + 1, np.float32)
+        self._since_median = 0
+        self._before: NDArray[np.float32] | None = None  # the last good frame's means
+
+    def misplaced(self, image: NDArray[np.uint8]) -> bool:
+        """Return whether blocks of a frame, shape (height, width), are not where they belong."""
+        if self._count < 1:
+            return False
+        means = self._means(image)
+        if means.mean() < _BRIGHT:
+            return False
+        differences = _mean_differences(
+            means[:, 1:].reshape(-1, means.shape[2]), means[:, :-1].reshape(-1, means.shape[2])
+        ).reshape(-1, _ROWS - 1)
+        step = differences[:, 1]
+        beside = (differences[:, 0] + differences[:, 2]) / 2
+        limit = _FACTOR * np.maximum(beside, self._usual) + _FLOOR
+        if (step > limit).any() or self._shifted(means[:-1, 2]):
+            return True
+        self._learn(step, means[:-1, 2])
+        return False
+
+    def _means(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """
+        Return the means of groups of pixels around each seam, shape (seams + 1, 4, groups).
+
+        A row that begins at a seam continues the row that ends there: as the pixels follow each
+        other by the image's width, those of the one stand below those of the other.
+        """
+        pixels = image.reshape(-1)
+        rows = self._rows
+        strides = (self._width, self._width // _GROUPS)
+        rows[:-1] = np.ndarray(
+            rows[:-1].shape, _ITEM, pixels, self._begin, (BLOCK_PIXELS, *strides))
+        rows[-1] = np.ndarray(rows[-1].shape, _ITEM, pixels, self._last_begin, strides)
+        sums = cv2.reduce(
+            rows.view(np.uint8).reshape(-1, _GROUP), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
+        means: NDArray[np.float32] = sums.reshape(rows.shape) / np.float32(_GROUP)
+        return means
+
+    def _shifted(self, rows: NDArray[np.float32]) -> bool:
+        """
+        Return whether the end of the frame shows what stood one block before or after it.
+
+        rows are the means below each seam, shape (seams, groups). So a block is found that is
+        lost or repeated where its own seam shows no step, in a dark or saturated part.
+        """
+        before = self._before
+        if before is None:
+            return False
+        scale = float(rows.mean() / before.mean())
+        if not 1 / _SAME_LIGHT < scale < _SAME_LIGHT:
+            return False
+        before = before * np.float32(scale)
+        unmoved = _mean_differences(rows, before)
+        return (_fits_better(_mean_differences(rows[1:], before[:-1]), unmoved[1:])
+                or _fits_better(_mean_differences(rows[:-1], before[1:]), unmoved[:-1]))
+
+    def _learn(self, step: NDArray[np.float32], rows: NDArray[np.float32]) -> None:
+        self._before = rows
+        self._steps.append(step)
+        self._since_median += 1
+        if self._since_median >= min(_MEDIAN_EVERY, len(self._steps)):
+            self._since_median = 0
+            self._usual = np.median(np.stack(self._steps), axis=0).astype(np.float32)
+
+
+def _mean_differences(rows: NDArray[np.float32], others: NDArray[np.float32]) -> Any:
+    """Return the mean absolute difference of each pair of rows, shape (rows,)."""
+    return cv2.reduce(cv2.absdiff(rows, others), 1, cv2.REDUCE_AVG)[:, 0]
+
+
+def _fits_better(moved: Any, unmoved: Any) -> bool:
+    """Return whether from some seam to the last one the moved rows fit clearly better."""
+    moved, unmoved = np.cumsum(moved[::-1]), np.cumsum(unmoved[::-1])
+    return bool(((unmoved - moved > _SHIFT_GAIN) & (moved < _SHIFT_SHARE * unmoved)).any())

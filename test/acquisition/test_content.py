@@ -1,0 +1,174 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What pictures show: damage is found, good pictures are left alone, for every device type."""
+from collections.abc import Iterator
+from itertools import pairwise
+
+from miniscope_ros.acquisition.content import ContentChecker
+from miniscope_ros.daq.catalogue import load_catalogue
+from miniscope_ros.model import Content
+from miniscope_ros.simulation.scene import Exposure, Scene
+import numpy as np
+from picture_damage import add_bands, deviation, Image, KINDS, misplace
+import pytest
+from real_recording import blink1
+
+CLEAR = 5.0  # [grey values] deviation from which on damage must be found
+SIZES = sorted({(one.width, one.height) for one in load_catalogue().values()})
+SMALL = [size for size in SIZES if size[0] < 2000]
+
+
+def scene_frames(
+        count: int, *, size: tuple[int, int] = (608, 608), seed: int = 1, brightness: float = 0.3,
+        first: int = 0, defocus: float = 0.0) -> Iterator[Image]:
+    """Yield frames of the simulated tissue, at 30 frames/s."""
+    scene = Scene(*size, seed=seed, step_s=1 / 30)
+    yuyv = np.empty((size[1], size[0], 2), np.uint8)
+    for number in range(first, first + count):
+        scene.render(number, Exposure(brightness, 1.0, defocus), yuyv)
+        yield yuyv[..., 0].copy()
+
+
+def checker(size: tuple[int, int] = (608, 608)) -> ContentChecker:
+    return ContentChecker(*size, has_blocks=True)
+
+
+@pytest.fixture(scope='module')
+def recording() -> list[Image]:
+    """Return the frames of the real recording, whose light blinks."""
+    av = pytest.importorskip('av')
+    video = next(blink1().rglob('msslice_tiny2.mkv'))
+    with av.open(str(video)) as container:
+        return [frame.to_ndarray(format='gray') for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize('size', SIZES, ids=lambda size: f'{size[0]}x{size[1]}')
+@pytest.mark.parametrize('kind', KINDS)
+def test_misplaced_blocks_are_found_at_every_size(kind: str, size: tuple[int, int]) -> None:
+    one, rng = checker(size), np.random.default_rng(5)
+    frames = list(scene_frames(4, size=size))
+    for before, image in pairwise(frames):
+        assert one.check(image, lit=True) is Content.OK
+        damaged = misplace(kind, before, image, rng)
+        if deviation(damaged, image) >= CLEAR:
+            assert one.check(damaged, lit=True) is Content.BLOCKS_MISPLACED
+    assert one.counts[Content.OK] == len(frames) - 1
+
+
+@pytest.mark.parametrize('brightness', [0.06, 0.3, 0.6])
+def test_every_injected_damage_is_found_and_nothing_else(brightness: float) -> None:
+    one, rng = checker(), np.random.default_rng(7)
+    before, injected, found = None, 0, 0
+    for image in scene_frames(60, seed=3, brightness=brightness):
+        assert one.check(image, lit=True) is Content.OK
+        for kind in KINDS if before is not None else ():
+            damaged = misplace(kind, before, image, rng)
+            if deviation(damaged, image) >= CLEAR + 1:  # noise alone reaches 5 in dim frames
+                injected += 1
+                found += one.check(damaged, lit=True) is Content.BLOCKS_MISPLACED
+        before = image
+    assert injected > 100 and found == injected
+
+
+def test_damage_of_the_real_recording_is_found_and_nothing_else(
+        recording: list[Image]) -> None:
+    one, rng = checker(), np.random.default_rng(8)
+    injected = 0
+    for before, image in pairwise(recording):
+        # The codec repeats pictures.
+        assert one.check(image, lit=True) in (Content.OK, Content.REPEATED, Content.DARK)
+        # Between those of them that were lit for their whole exposure.
+        for kind in KINDS if min(before.mean(), image.mean()) > 130 else ():
+            damaged = misplace(kind, before, image, rng)
+            if deviation(damaged, image) >= CLEAR:
+                injected += 1
+                assert one.check(damaged, lit=True) is Content.BLOCKS_MISPLACED
+    assert injected > 900
+
+
+def test_new_light_focus_and_motion_are_no_damage() -> None:
+    one = checker()
+    for number, (brightness, defocus) in enumerate(
+            [(0.3, 0.0), (0.03, 0.0), (0.5, 0.0), (0.5, 40.0), (0.5, -20.0), (0.1, 0.0)]):
+        for image in scene_frames(25, brightness=brightness, defocus=defocus, first=25 * number):
+            one.check(image, lit=True)
+    # Jumps by several pixels from frame to frame.
+    for jump in range(0, 3000, 100):
+        for image in scene_frames(1, first=jump):
+            one.check(image, lit=True)
+    assert one.counts == {Content.OK: one.counts.total()}
+
+
+@pytest.mark.parametrize('amplitude', [3.0, 5.0])
+@pytest.mark.parametrize('period', [8.0, 21.0, 40.0, 101.0])
+def test_moving_bands_are_found(amplitude: float, period: float) -> None:
+    one, rng = checker(), np.random.default_rng(9)
+    frames = list(scene_frames(60, brightness=0.2))
+    for image in frames[:10]:
+        assert one.check(image, lit=True) is Content.OK
+    found = sum(one.check(add_bands(image, amplitude, period, rng), lit=True) is Content.BANDED
+                for image in frames[10:])
+    assert found >= 0.95 * len(frames[10:])
+
+
+def test_a_dark_picture_is_a_fault_only_under_light() -> None:
+    one = checker()
+    dark = list(scene_frames(12, brightness=0.0))
+    for image in dark[:8]:
+        one.observe_dark(image)
+    for image in dark[8:]:
+        assert one.check(image, lit=True) is Content.DARK
+        assert one.check(image, lit=False) is Content.OK
+    for image in scene_frames(3, brightness=0.02):
+        assert one.check(image, lit=True) is Content.OK
+
+
+def test_the_same_bytes_twice_are_told_while_lit() -> None:
+    one = checker()
+    first, second = scene_frames(2)
+    assert one.check(first, lit=True) is Content.OK
+    assert one.check(first.copy(), lit=True) is Content.REPEATED
+    assert one.check(second, lit=True) is Content.OK
+    almost = second.copy()
+    almost[300, 300] ^= 1
+    assert one.check(almost, lit=True) is Content.OK
+    assert one.check(almost, lit=False) is Content.OK
+    assert one.check(almost, lit=True) is Content.OK
+
+
+@pytest.mark.parametrize('value', [0, 8, 127, 255])
+def test_a_plain_picture_is_no_damage(value: int) -> None:
+    one = checker()
+    image = np.full((608, 608), value, np.uint8)
+    for number in range(10):
+        image[0, 0] = number
+        assert one.check(image, lit=False) is Content.OK
+
+
+def test_noise_alone_is_no_damage() -> None:
+    one, rng = checker(), np.random.default_rng(10)
+    for _ in range(200):
+        image = rng.normal(100, 8, (608, 608)).clip(0, 255).astype(np.uint8)
+        assert one.check(image, lit=True) is Content.OK
+
+
+def test_what_has_no_blocks_is_not_checked() -> None:
+    one = ContentChecker(640, 480, has_blocks=False)
+    assert one.check(np.zeros((480, 640), np.uint8), lit=True) is Content.NOT_CHECKED
+    assert one.counts == {Content.NOT_CHECKED: 1}
+    one.begin()
+    assert not one.counts
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_one_false_alarm_in_100_000_good_frames_at_most() -> None:
+    false = 0
+    for seed in range(50):
+        one = checker()
+        for part in range(4):
+            for image in scene_frames(
+                    500, seed=seed, brightness=(0.05, 0.2, 0.5, 1.0)[part], first=500 * part,
+                    defocus=(0.0, 15.0, -30.0, 0.0)[part]):
+                false += one.check(image, lit=True) is not Content.OK
+    assert false <= 1
