@@ -37,14 +37,15 @@ class Access:
 
     def problem(self, request: web.Request) -> str:
         """Return why a request is refused, or an empty text."""
-        if not self._is_own_host(request.headers.get('Host', '')):
+        host = request.headers.get('Host', '').lower()
+        if not self._is_own_host(host):
             return 'the name of the host is not that of the panel'
         origin = request.headers.get('Origin')
         needed = request.method not in _SAFE or _is_upgrade(request)
         if origin is None:
             if needed:
                 return 'the request does not name its origin'
-        elif urlsplit(origin).netloc.lower() != request.headers['Host'].lower():
+        elif origin.lower() not in (f'http://{host}', f'https://{host}'):
             return 'the request comes from another site'
         if request.headers.get('Sec-Fetch-Site') == 'cross-site' and (
                 request.headers.get('Sec-Fetch-Mode') != 'navigate'):

@@ -18,6 +18,7 @@ from miniscope_ros.panel.ros_link import LATCHED, RosLink, UnansweredError
 from rclpy.publisher import Publisher
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
+import yaml
 
 SESSION = '/session'
 STATES = ('idle', 'waiting for trigger', 'starting', 'recording', 'stopping', 'failed')
@@ -123,8 +124,9 @@ class Recording:
 
     @staticmethod
     def _notes(fields: dict[str, str]) -> str:
-        """Return the filled-in form as lines; a session node records them with the data."""
-        return '\n'.join(f'{name}: {text}' for name, text in fields.items() if text.strip())
+        """Return the filled-in form as YAML, which a session node records with the data."""
+        filled = {name: text.strip() for name, text in fields.items() if text.strip()}
+        return str(yaml.safe_dump(filled, sort_keys=False, allow_unicode=True)) if filled else ''
 
     def keep_form(self, fields: dict[str, str]) -> str:
         """Keep what was filled in for the next run; return why that failed, or nothing."""

@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web, WSMsgType
+from aiohttp.http_exceptions import HttpProcessingError
 from miniscope_ros.panel.access import Access
 from miniscope_ros.panel.client import Client
 from miniscope_ros.panel.connections import BoundedConnections
@@ -41,6 +43,7 @@ class Server:
         application.on_response_prepare.append(_protect)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         self._server: asyncio.AbstractServer | None = None
+        logging.getLogger('aiohttp.server').addFilter(_is_our_fault)
 
     async def open(self, host: str, port: int) -> int:
         """Begin to serve; return the port. OSError if it cannot be had."""
@@ -122,6 +125,11 @@ class Server:
             await self._hub.do(client, message)
         except BadMessageError as error:
             client.say(dump('answer', id=message.number, ok=False, text=str(error)))
+
+
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    """Return whether a log message is more than that somebody sent what is no request."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 async def _protect(request: web.Request, response: web.StreamResponse) -> None:

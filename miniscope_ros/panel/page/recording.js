@@ -115,10 +115,10 @@ export class RecordingPane {
 
   makeFinished(finished, running) {
     if (!finished.folder || running) return [];
-    const marks = { ok: '● complete', warning: '▲', error: '✖ not complete' };
+    const marks = { ok: '●', warning: '▲', error: '✖' };
     const copy = el('button', { type: 'button', onclick: () => navigator.clipboard?.writeText(finished.command) }, 'Copy');
     return [el('h2', {}, 'Last recording'), el('p', {}, el('code', {}, finished.folder)),
-      el('p', { className: 'verdict' }, `${finished.failed ? '✖ failed' : marks[finished.level]}: ${finished.verdict}`),
+      el('p', { className: 'verdict' }, `${finished.failed ? '✖ failed:' : marks[finished.level]} ${finished.verdict}`),
       el('p', {}, 'Export: ', el('code', {}, finished.command), ' ', copy)];
   }
 }
