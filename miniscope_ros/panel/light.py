@@ -43,7 +43,7 @@ def light_of(
         return Light.CLOSED, 'no device is open'
     state = light.values.get('light', '').lower()
     if state == Light.UNCONFIRMED.value or light.level == 'error':
-        return Light.UNCONFIRMED, light.message
+        return Light.UNCONFIRMED, light.message or 'the light may be on'
     if not lights:
         return Light.NONE, 'this source has no light that can be controlled'
     levels = {name: value for name, value in controls.items()

@@ -63,7 +63,7 @@ def desk(shared: Bench) -> Bench:
 
 def move(page: Page, name: str) -> str:
     """Move one control to another value, as a hand does; return what it shows then."""
-    return str(page.run('''
+    return str(page.run("""
         const inputs = [...document.querySelectorAll(
           `[data-parameter="${arguments[0]}"] :is(input, select)`)];
         const input = inputs[0];
@@ -83,7 +83,7 @@ def move(page: Page, name: str) -> str:
           input.value = arguments[0] === 'table_header' ? 't, a, b, c, d' : `${input.value}_x`;
           change('change');
         }
-        return input.value;''', name))
+        return input.value;""", name))
 
 
 def test_every_control_moves_its_parameter(desk: Bench) -> None:
@@ -187,10 +187,10 @@ def test_picture_is_the_one_of_image_display(desk: Bench) -> None:
     ear.wait_for(shown, 10)
     assert ear.change_state('deactivate')
     page.wait(lambda: not page.is_live(), 'the picture stands still')
-    url, stamp = page.run('''
+    url, stamp = page.run("""
         const tile = document.querySelector('.tile');
         return [tile.querySelector('canvas.image').toDataURL('image/png'),
-                window.panelTimes.at(-1)[1]];''')
+                window.panelTimes.at(-1)[1]];""")
     image = cv2.imdecode(
         np.frombuffer(base64.b64decode(url.partition(',')[2]), np.uint8), cv2.IMREAD_GRAYSCALE)
     [message] = [message for message in shown if abs(stamp_ns(message) / 1e6 - stamp) < 0.5]
@@ -248,7 +248,7 @@ def test_page_is_legible(desk: Bench, size: tuple[int, int]) -> None:
     for key in '1234':
         page.press(key)
         page.wait(lambda: page.run('return innerWidth') == size[0], 'the size is taken')
-        problems = page.run('''
+        problems = page.run("""
             const found = [];
             if (document.documentElement.scrollWidth > innerWidth) {
               found.push(`wider than the screen: ${document.documentElement.scrollWidth}`);
@@ -264,13 +264,13 @@ def test_page_is_legible(desk: Bench, size: tuple[int, int]) -> None:
             if (box.width < 100 || box.height < 40 || box.bottom > innerHeight || box.top < 0) {
               found.push('light off is not in sight');
             }
-            return found;''')
+            return found;""")
         assert problems == []
     page.run('window.scrollTo(0, document.body.scrollHeight)')
-    assert page.run('''
+    assert page.run("""
         const box = document.getElementById('lights-out').getBoundingClientRect();
         return document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2)
-          .closest('#lights-out') !== null;'''), 'light off stays in sight'
+          .closest('#lights-out') !== null;"""), 'light off stays in sight'
 
 
 def test_browser_has_nothing_to_complain_of(desk: Bench) -> None:
@@ -359,4 +359,4 @@ def test_killed_node_leaves_its_light_unconfirmed(tmp_path: Path) -> None:
 
 def test_controls_type_is_what_scopes_are_found_by() -> None:
     from miniscope_ros.panel.finder import _TYPE
-    assert _TYPE == f'miniscope_msgs/msg/{Controls.__name__}'
+    assert f'miniscope_msgs/msg/{Controls.__name__}' == _TYPE
