@@ -18,6 +18,7 @@ from typing import Any
 from miniscope_ros.errors import MiniscopeError
 import rclpy
 from rclpy.client import Client
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -103,6 +104,12 @@ class RosLink:
         More than one attempt is for requests that may be served twice: an answer is lost where
         the server does not know its client yet.
         """
+        try:
+            return await self._call(client, request, patience, attempts)
+        except InvalidHandle as error:
+            raise UnansweredError(f'{client.srv_name} is gone') from error
+
+    async def _call(self, client: Client, request: Any, patience: float, attempts: int) -> Any:
         deadline = self._loop.time() + patience
         while not client.service_is_ready():
             if self._loop.time() > deadline:

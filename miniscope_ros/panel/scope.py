@@ -52,6 +52,7 @@ class Scope:
         self.publishers: frozenset[bytes] = frozenset()  # more than one: a name used twice
         self._link = link
         self._changed = changed
+        self._refreshing = False
         self._parts: dict[str, Part] = {}
         self._heard_at = asyncio.get_running_loop().time()
         self._sent: dict[str, float] = {}
@@ -177,6 +178,15 @@ class Scope:
 
     async def refresh(self) -> None:
         """Ask for its state and for all parameters with their descriptors."""
+        if self._refreshing:
+            return
+        self._refreshing = True
+        try:
+            await self._refresh()
+        finally:
+            self._refreshing = False
+
+    async def _refresh(self) -> None:
         try:
             await self._ask_for_state()
             names = visible((await self._get(

@@ -6,7 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from miniscope_msgs.msg import Controls
 from miniscope_ros.node.parameters import Mutability, ParameterSpec
+from miniscope_ros.panel import finder
 from miniscope_ros.panel.certificate import read_certificate
 from miniscope_ros.panel.controls import Control, make_control, order
 from miniscope_ros.panel.diagnosis import Part
@@ -119,3 +121,7 @@ def test_missing_certificate(tmp_path: Path) -> None:
 def test_numbers_that_json_lacks_become_null() -> None:
     assert json.loads(dump('x', a=math.nan, b=[math.inf, 1.5], c={'d': -math.inf})) == {
         'type': 'x', 'a': None, 'b': [None, 1.5], 'c': {'d': None}}
+
+
+def test_scopes_are_found_by_a_type_that_exists() -> None:
+    assert f'miniscope_msgs/msg/{Controls.__name__}' == finder._TYPE

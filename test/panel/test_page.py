@@ -10,7 +10,6 @@ from typing import NamedTuple
 from browser import browser, DESKTOP, needs_browser, Page, TELEPHONE
 import cv2
 from listening import Listener, stamp_ns
-from miniscope_msgs.msg import Controls
 from node_process import NodeProcess, scope_node
 import numpy as np
 from panel_process import Panel, panel
@@ -182,6 +181,8 @@ def test_life_cycle_by_buttons(desk: Bench) -> None:
 
 def test_picture_is_the_one_of_image_display(desk: Bench) -> None:
     page, ear = desk.page, desk.ear
+    # The noise of the sensor is what JPEG leaves out first: 85 gives 0.95, 95 gives 0.97.
+    assert ear.set_each(display__jpeg_quality=100)[0].successful
     shown = ear.listen('image_display')
     ear.wait_for_match(shown)
     ear.wait_for(shown, 10)
@@ -197,6 +198,7 @@ def test_picture_is_the_one_of_image_display(desk: Bench) -> None:
     wanted = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width)
     metrics = pytest.importorskip('skimage.metrics')
     assert metrics.structural_similarity(image, wanted) > 0.98
+    assert ear.set_each(display__jpeg_quality=85)[0].successful
     assert ear.change_state('activate')
     ear.hush(shown)
 
@@ -291,72 +293,3 @@ def test_nobody_looks_no_subscription(desk: Bench) -> None:
     page.wait_until_live()
     page.wait(lambda: page.all(page.control('led')), 'controls are there')
     page.errors()
-
-
-def test_node_that_hangs(tmp_path: Path) -> None:
-    with bench(tmp_path, led=20.0) as made:
-        import signal
-        made.scope.send_signal(signal.SIGSTOP)
-        try:
-            made.page.wait_for_text('.curtain', 'NOT LIVE')
-            made.page.click('#lights-out')
-            made.page.wait_for_text('#notice', 'THE LIGHT MAY BE ON')
-            made.page.wait_for_text('#light-state', 'UNCONFIRMED')
-        finally:
-            made.scope.send_signal(signal.SIGCONT)
-        made.page.wait_until_live()
-
-
-def test_panel_lost_and_back(tmp_path: Path) -> None:
-    with scope_node({'source': 'simulated', 'led': 20.0}), panel(tmp_path) as first, \
-            browser(first.address) as page:
-        page.wait_until_live()
-        assert first.process.stop() == 0
-        page.wait(lambda: page.find('#alarm').is_displayed(), 'the page says so')
-        assert not page.is_live()
-        assert 'no connection' in page.text('.curtain')
-        page.wait_for_text('#light-state', 'UNCONFIRMED')
-        page.press('l')
-        page.wait_for_text('#notice', 'THE LIGHT MAY BE ON')
-        with panel(tmp_path, port=first.port):
-            page.wait_until_live()
-            page.wait(lambda: not page.find('#alarm').is_displayed(), 'all is well again')
-
-
-def test_scopes_come_and_go(tmp_path: Path) -> None:
-    with panel(tmp_path) as served, browser(served.address) as page:
-        page.wait(lambda: page.find('#none').is_displayed(), 'there is none')
-        with scope_node({'source': 'simulated', 'led': 5.0}, remap={'__ns': '/one'}):
-            page.wait_until_live('/one/miniscope')
-            with scope_node({'source': 'simulated', 'led': 7.0}, remap={'__ns': '/two'}):
-                page.wait_until_live('/two/miniscope')
-                assert page.is_live('/one/miniscope')
-                page.press('1')
-                page.wait(lambda: page.value('led') == '5', 'the first is selected')
-                page.press(']')
-                page.wait(lambda: page.value('led') == '7', 'the second is selected')
-                page.press('l')
-                page.wait_for_text('#notice', '/one/miniscope: set to 0, dark')
-                assert '/two/miniscope: set to 0, dark' in page.text('#notice')
-            page.wait(lambda: not page.all('[data-scope="/two/miniscope"]'), 'it has gone')
-        page.wait(lambda: page.find('#none').is_displayed(), 'all have gone')
-        with scope_node({'source': 'simulated', 'led': 9.0}, remap={'__ns': '/one'}):
-            page.wait_until_live('/one/miniscope')
-            page.wait(lambda: page.value('led') == '9', 'it is asked anew')
-
-
-def test_killed_node_leaves_its_light_unconfirmed(tmp_path: Path) -> None:
-    with scope_node({'source': 'simulated', 'led': 20.0}) as scope, panel(tmp_path) as served, \
-            browser(served.address) as page:
-        page.wait_for_text('#light-state', 'LIT')
-        scope.kill()
-        page.wait_for_text('#light-state', 'UNCONFIRMED')
-        page.wait(lambda: not page.is_live(), 'its picture is not live')
-        page.wait_for_text('.tile .head', 'gone')
-        page.click('.tile .head button:last-child')
-        page.wait(lambda: page.find('#none').is_displayed(), 'it was dismissed')
-
-
-def test_controls_type_is_what_scopes_are_found_by() -> None:
-    from miniscope_ros.panel.finder import _TYPE
-    assert f'miniscope_msgs/msg/{Controls.__name__}' == _TYPE
