@@ -107,7 +107,7 @@ export class RecordingPane {
   }
 
   makeTopics(topics) {
-    return el('details', {}, el('summary', {}, `${topics.length} topics`), el('table', {},
+    return el('details', {}, el('summary', {}, `Topics: ${topics.length}`), el('table', {},
       el('tr', {}, el('th', {}, 'topic'), el('th', { className: 'number' }, 'published'), el('th', { className: 'number' }, 'recorded')),
       ...topics.map(({ topic, published, recorded }) => el('tr', {}, el('td', {}, topic),
         el('td', { className: 'number' }, published), el('td', { className: 'number' }, recorded)))));

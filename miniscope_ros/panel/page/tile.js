@@ -47,11 +47,12 @@ export class Tile extends EventTarget {
     this.element = el('article', { className: 'tile', ariaLabel: this.name },
       el('div', { className: 'head' }, this.title, el('span', { className: 'space' }), this.rate, this.state, this.light, this.dismissButton),
       this.view.element,
-      el('div', { className: 'tools' }, this.readout, this.drawButton,
+      el('div', { className: 'tools' }, this.drawButton,
         button('−', 'Zoom out (key −)', () => this.view.zoomBy(0.8)),
         button('+', 'Zoom in (key +, or the wheel)', () => this.view.zoomBy(1.25)),
         button('1:1', 'One pixel of the scope is one of the screen', () => this.view.showPixels()),
         button('All', 'The whole picture (key 0)', () => this.view.showAll()), this.enlargeButton));
+    this.view.element.append(this.readout);
     this.element.dataset.scope = this.name;
     this.view.addEventListener('read', (event) => setText(this.readout, event.detail));
     this.view.addEventListener('enlarge', () => this.enlarge());
@@ -80,9 +81,6 @@ export class Tile extends EventTarget {
     this.scope = scope;
     setText(this.state, scope.present ? scope.state : 'gone');
     this.state.className = `badge ${scope.state === 'active' && !scope.silent ? 'good' : 'stale'}`;
-    this.light.className = `light ${scope.light}`;
-    setText(this.light, LIGHT_WORDS[scope.light]);
-    this.light.title = scope.lightText;
     this.dismissButton.hidden = scope.present;
     this.judge();
   }
@@ -129,6 +127,10 @@ export class Tile extends EventTarget {
     while (this.arrivals.length && now - this.arrivals[0] > RATE_SPAN_MS) this.arrivals.shift();
     setText(this.rate, `${(this.arrivals.length / RATE_SPAN_MS * 1000).toFixed(0)}/s`);
     this.view.setCurtain(this.whyNotLive(scope, now));
+    const light = this.connection.alive && scope ? scope.light : 'unconfirmed';
+    this.light.className = `light ${light}`;
+    setText(this.light, LIGHT_WORDS[light]);
+    this.light.title = scope ? scope.lightText : '';
   }
 
   whyNotLive(scope, now) {
