@@ -184,6 +184,8 @@ def make_environment(for_tests):
               'minutes).', flush=True)
     if for_tests:
         print('Installing the test tools into .env (once).', flush=True)
+    if not done:
+        shutil.rmtree(str(ENV), ignore_errors=True)  # it was never finished
     needs_index = for_tests or not HAS_ROS
     if needs_index and importlib.util.find_spec('pip') is not None:
         check_index([sys.executable, '-m', 'pip', '--disable-pip-version-check'], for_tests)

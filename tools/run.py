@@ -187,7 +187,9 @@ def start(given: argparse.Namespace, terminal: Terminal) -> list[Program]:
         return [Program('session', [*session, '--programs', str(given.session)], terminal)]
     values = given.values
     if not any(value.startswith('source:=') for value in values):
-        values = [*SIMULATED, *values]
+        names = {value.partition(':=')[0] for value in values}
+        values = [*(value for value in SIMULATED if value.partition(':=')[0] not in names),
+                  *values]
     parameters = [word for value in values for word in ('-p', value)]
     programs = []
     if session:

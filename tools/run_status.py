@@ -84,7 +84,7 @@ class Watch(Node):
 @contextlib.contextmanager
 def watching() -> Iterator[Callable[[], str]]:
     """Give a function that tells in one line how all scopes do."""
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = Watch()
 
     def spin() -> None:
