@@ -1,11 +1,13 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-# make run: a simulated scope, streaming. make test: the tests. Both build what is missing.
+# make run: a simulated scope and the panel. make test: the tests. Both build what is missing.
+#   make run ARGS='source:=daq led:=15'   any source, any parameter of the scope
+#   make run SESSION=file.yaml            all that a session file names
 PYTHON ?= python3
 
 run:
 	@$(PYTHON) tools/bootstrap.py run
-	@tools/env python3 tools/watch.py
+	@tools/env python3 tools/run.py $(if $(SESSION),--session '$(SESSION)') $(ARGS)
 
 test:
 	@$(PYTHON) tools/bootstrap.py test

@@ -16,7 +16,7 @@ setup(
     maintainer_email='maintainers@example.org',
     license='BSD-3-Clause',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    package_data={NAME: ['py.typed', 'daq/*.yaml']},
+    package_data={NAME: ['py.typed', 'daq/*.yaml', 'panel/page/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (f'share/{NAME}', ['package.xml', 'LICENSE']),
@@ -29,6 +29,7 @@ setup(
     extras_require={
         'test': ['pytest'],
         'export': ['matplotlib', 'rosbags>=0.11', 'tqdm'],
+        'panel': ['aiohttp'],
         'nwb': ['ndx-miniscope', 'pynwb'],
         'syntalos': ['av', 'edlio'],
     },
@@ -38,6 +39,7 @@ setup(
         f'list_devices = {NAME}.commands.list_devices:main',
         f'lights_off = {NAME}.commands.lights_off:main',
         f'export_bag = {NAME}.commands.export_bag:main',
+        f'panel = {NAME}.commands.panel:main',
         f'record_scope = {NAME}.commands.record_scope:main',
     ]},
 )

@@ -12,6 +12,7 @@ import time
 from domain_coordinator import domain_id
 
 from . import figures, report
+from .effort import FULL, QUICK
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,8 +24,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         '--quick', action='store_true', help='seconds in place of minutes, for a first look')
     parser.add_argument(
-        '--figures', type=int, nargs='+', choices=range(1, 8), default=range(1, 8), metavar='N',
-        help='which of the figures 1 to 7; default all')
+        '--figures', type=int, nargs='+', choices=figures.FIGURES,
+        default=list(figures.FIGURES), metavar='N',
+        help='which of the figures 1 to 9; default all')
     parser.add_argument(
         '--cpus', type=int, default=2, help='how many cores to use; default 2, 0 = all')
     parser.add_argument(
@@ -42,7 +44,7 @@ def pin(count: int) -> set[int]:
 
 def measure(arguments: argparse.Namespace) -> bool:
     """Run the figures, print each row as soon as it is known; return whether all could be run."""
-    effort = figures.QUICK if arguments.quick else figures.FULL
+    effort = QUICK if arguments.quick else FULL
     description = report.machine(pin(arguments.cpus))
     print(report.heading(description), flush=True)
     rows: list[report.Row] = []
@@ -50,7 +52,7 @@ def measure(arguments: argparse.Namespace) -> bool:
     for number in dict.fromkeys(arguments.figures):
         began = time.monotonic()
         try:
-            for row in figures.FIGURES[number - 1](effort):
+            for row in figures.FIGURES[number](effort):
                 print(row, flush=True)
                 rows.append(row)
                 report.write(arguments.output, description, rows)

@@ -1,6 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The seven figures, each a generator of table rows."""
+"""The figures, each a generator of table rows."""
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 import json
@@ -12,7 +12,8 @@ import time
 
 import numpy as np
 
-from . import topics
+from . import panel, topics
+from .effort import Effort
 from .report import Row
 from .session import Kind, Notes, run, run_several, Session, Setting, Window
 
@@ -39,23 +40,6 @@ SIZES = (
 )
 LADDER = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0)
 SCREENING = 5.0  # [s]
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How long to measure [s], and how often."""
-
-    repeats: int = 3
-    cost: float = 10.0
-    rate: float = 60.0
-    latency: float = 60.0
-    memory: tuple[float, float] = (60.0, 600.0)
-    scale: float = 20.0
-
-
-FULL = Effort()
-QUICK = Effort(1, 4.0, 4.0, 5.0, (5.0, 15.0), 5.0)
-
 
 def cpu_time(effort: Effort) -> Iterator[Row]:
     """Figure 1: CPU time per frame."""
@@ -326,5 +310,6 @@ def stages(effort: Effort) -> Iterator[Row]:
         yield Row(7, name.removeprefix('wait and '), f'{ms:.3f} ms', '', *goal, numbers={'ms': ms})
 
 
-FIGURES: tuple[Callable[[Effort], Iterator[Row]], ...] = (
-    cpu_time, highest_rate, latency, start, memory, scale, stages)
+FIGURES: dict[int, Callable[[Effort], Iterator[Row]]] = {
+    1: cpu_time, 2: highest_rate, 3: latency, 4: start, 5: memory, 6: scale, 7: stages,
+    9: panel.page}

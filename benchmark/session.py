@@ -53,6 +53,11 @@ class Window:
     end_ns: int
     cpu_ns: int
 
+    @property
+    def share(self) -> float:
+        """Return the publisher's share of a core."""
+        return self.cpu_ns / (self.end_ns - self.start_ns)
+
     def among(self, times: Times) -> NDArray[np.bool_]:
         """Return which of the times lie in it."""
         return (self.start_ns <= times) & (times < self.end_ns)
@@ -99,6 +104,12 @@ class Notes:
         """
         return max(0, len(np.setdiff1d(
             *(self.heard[topic][:, 0] for topic in topics.IMAGES))) - self.skipped)
+
+    def with_page(self, shown: Times) -> 'Notes':
+        """Add pairs (stamp, time of showing) of a page [ns], both by the system's clock."""
+        offset = time.time_ns() - time.monotonic_ns()
+        pairs = np.column_stack([shown[:, 0], shown[:, 1] - offset])
+        return replace(self, heard={**self.heard, 'page': _on_timeline(pairs, self.stamps)})
 
     def latencies_ms(self, topic: str, window: Window) -> NDArray[np.float64]:
         """Return the times from complete frame to callback [ms]."""

@@ -17,11 +17,14 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / 'tools'
 ENV = ROOT / '.env'
 HAS_ROS = 'ROS_DISTRO' in os.environ
+PROBE = 'lark'  # a small package, to see whether packages can be had at all
+PROBE_S = 5.0
 BUILT_FROM = ('miniscope_ros', 'miniscope_msgs', 'launch', 'config', 'resource', 'package.xml',
               'setup.py', 'setup.cfg', 'colcon_defaults.yaml')
 
@@ -39,6 +42,8 @@ def check_machine():
         missing.append(f'python{version}-venv')
     if HAS_ROS and shutil.which('colcon') is None:
         missing.append('python3-colcon-common-extensions')
+    if HAS_ROS and importlib.util.find_spec('aiohttp') is None:
+        missing.append('python3-aiohttp')
     if missing:
         sys.exit('\n'.join(f'missing: sudo apt install {name}' for name in missing))
 
@@ -62,6 +67,75 @@ def call(*command):
     status = subprocess.call([str(word) for word in command], cwd=str(ROOT))
     if status:
         sys.exit('failed with status {}: {}'.format(status, ' '.join(map(str, command))))
+
+
+def check_index(pip, for_tests):
+    """End within seconds where packages cannot be had; name the way without a network."""
+    folder = tempfile.mkdtemp()
+    command = [*pip, 'download', '-qq', '--no-deps', '--no-cache-dir', '--timeout', '3',
+               '--retries', '0', '-d', folder, PROBE]
+    try:
+        probe = subprocess.run(
+            [str(word) for word in command], timeout=PROBE_S, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True)
+    except subprocess.TimeoutExpired:
+        print(f'No answer of the package index within {PROBE_S:.0f} s; it is tried on. '
+              f'{offline(for_tests)}', flush=True)
+    else:
+        if probe.returncode:
+            reason = probe.stderr.strip().splitlines()[-1:] or ['']
+            sys.exit(f'pip failed with status {probe.returncode}: packages cannot be had from '
+                     f'the network. {reason[0]}\n{offline(for_tests)}')
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def offline(for_tests):
+    """Return how to install without a network."""
+    names = ('ros', 'test') if for_tests else ('ros',)
+    lists = ' '.join(f'-r tools/{name}.txt' for name in names)
+    target = 'test' if for_tests else 'run'
+    return (
+        'Without a network: on another computer with Python {}.{} and this checkout\n'
+        '    python3 -m pip download -d wheels -c tools/constraints.txt {}\n'
+        'then bring the folder wheels here, and call\n'
+        '    PIP_NO_INDEX=1 PIP_FIND_LINKS=/path/of/wheels make {}'
+    ).format(*sys.version_info[:2], lists, target)
+
+
+def install(pip, *arguments):
+    """Install packages and show how far it is: how many were fetched, and their sizes."""
+    command = [*pip, 'install', '--progress-bar', 'off', *arguments]
+    process = subprocess.Popen(
+        [str(word) for word in command], cwd=str(ROOT), stdout=subprocess.PIPE, text=True)
+    is_terminal = sys.stdout.isatty()
+    count, total = 0, 0.0
+    for line in process.stdout:
+        found = re.search(r'(?:Downloading|Using cached) (\S+) \(([\d.]+) ([kMG]?B)\)', line)
+        if found and not found.group(1).endswith('.metadata'):
+            count += 1
+            total += float(found.group(2)) * {'B': 1e-6, 'kB': 1e-3, 'MB': 1.0, 'GB': 1e3}[
+                found.group(3)]
+            package = found.group(1).rsplit('/', 1)[-1].split('-')[0]
+            show(f'  {count} packages, {total:.0f} MB fetched, now {package}', is_terminal,
+                 count % 25 == 0)
+        elif line.startswith('Installing collected'):
+            show(f'  {count} packages, {total:.0f} MB fetched; unpacking', is_terminal, True)
+    if is_terminal:
+        print()
+    status = process.wait()
+    if status:
+        sys.exit('failed with status {}: {}'.format(status, ' '.join(map(str, command))))
+
+
+def show(text, is_terminal, is_due):
+    """Rewrite a line on a terminal; elsewhere print it only where it is due."""
+    if is_terminal:
+        width = shutil.get_terminal_size().columns - 1
+        sys.stdout.write(f'\r\x1b[K{text[:width]}')
+        sys.stdout.flush()
+    elif is_due:
+        print(text, flush=True)
 
 
 def mend_wheels(site):
@@ -106,20 +180,29 @@ def make_environment(for_tests):
     if HAS_ROS:
         numpy = numpy_of_ros()
     elif base not in done:
-        print('Installing ROS 2 Jazzy into .env (once).', flush=True)
+        print('Installing ROS 2 Jazzy into .env (once; 0.5 GB on the disk, '
+              'minutes).', flush=True)
     if for_tests:
         print('Installing the test tools into .env (once).', flush=True)
+    if not done:
+        shutil.rmtree(str(ENV), ignore_errors=True)  # it was never finished
+    needs_index = for_tests or not HAS_ROS
+    if needs_index and importlib.util.find_spec('pip') is not None:
+        check_index([sys.executable, '-m', 'pip', '--disable-pip-version-check'], for_tests)
+        needs_index = False
     if base in done:
         stamp.unlink()
     else:
         shutil.rmtree(str(ENV), ignore_errors=True)
         call(sys.executable, '-m', 'venv', *(['--system-site-packages'] if HAS_ROS else []), ENV)
-    pip = [ENV / 'bin' / 'python3', '-m', 'pip', 'install', '-qq', '--disable-pip-version-check']
+    pip = [ENV / 'bin' / 'python3', '-m', 'pip', '--disable-pip-version-check']
+    if needs_index:  # this Python had no pip of its own to ask before
+        check_index(pip, for_tests)
     if HAS_ROS and for_tests:
-        call(*pip, f'numpy=={numpy}', '-r', TOOLS / 'test.txt')
+        install(pip, f'numpy=={numpy}', '-r', TOOLS / 'test.txt')
     elif not HAS_ROS:
-        call(*pip, '-c', pins, '-r', TOOLS / 'ros.txt',
-             *(['-r', TOOLS / 'test.txt'] if for_tests else []))
+        install(pip, '-c', pins, '-r', TOOLS / 'ros.txt',
+                *(['-r', TOOLS / 'test.txt'] if for_tests else []))
         mend_wheels(ENV / 'lib' / 'python{}.{}'.format(*sys.version_info) / 'site-packages')
     stamp.write_text('\n'.join(wanted))
 

@@ -3,7 +3,9 @@
 """The commands that build and test from a checkout, where they are most easily broken."""
 import os
 from pathlib import Path
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -60,5 +62,46 @@ def test_interrupted_installation_is_not_used(tmp_path: Path) -> None:
     result = bootstrap(tmp_path, PIP_NO_INDEX='1', PIP_FIND_LINKS=str(tmp_path))
     assert result.returncode == 1
     assert 'failed with status' in result.stderr
+    for word in ('pip download -d wheels', '-r tools/ros.txt', 'PIP_FIND_LINKS='):
+        assert word in result.stderr, 'the way without a network is named'
     assert not leftover.exists() or leftover.read_bytes() != b'half written'
     assert not (tmp_path / '.env' / 'complete').exists()
+
+
+def run_tool(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run what `make run` runs after the bootstrap, to its end."""
+    return subprocess.run(
+        [sys.executable, ROOT / 'tools' / 'run.py', *arguments],
+        env={**os.environ, **environment}, timeout=120, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize('arguments', [
+    ['led=3'], ['--nonsense'], ['nonsense'], ['--session', '/nowhere.yaml'],
+    ['led:=3', '--session', 'setup.cfg']])
+def test_make_run_refuses_what_it_does_not_know(arguments: list[str]) -> None:
+    result = run_tool(*arguments)
+    assert result.returncode == 2
+    assert 'usage: make run' in result.stderr
+
+
+def test_make_run_starts_scope_and_panel() -> None:
+    with subprocess.Popen(
+            [sys.executable, ROOT / 'tools' / 'run.py', 'led:=33'], stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if re.search(r'frame \d+, .*/s, .* lost, led 33, orientation', line):
+                process.send_signal(signal.SIGINT)
+        assert process.wait() == 0, ''.join(lines)
+    assert re.match(r'Panel: http://127.0.0.1:\d+/$', lines[0]), 'the address comes first'
+    text = ''.join(lines)
+    assert 'ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST' in text and 'setup.bash' in text
+    assert 'scope 0, panel 0' in text, text
+
+
+def test_make_run_ends_where_the_scope_cannot_start() -> None:
+    result = run_tool('led:=500')
+    assert result.returncode == 1
+    assert 'led cannot be' in result.stdout

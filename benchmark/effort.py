@@ -1,0 +1,20 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""How long to measure, and how often."""
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure [s], and how often."""
+
+    repeats: int = 3
+    cost: float = 10.0
+    rate: float = 60.0
+    latency: float = 60.0
+    memory: tuple[float, float] = (60.0, 600.0)
+    scale: float = 20.0
+
+
+FULL = Effort()
+QUICK = Effort(1, 4.0, 4.0, 5.0, (5.0, 15.0), 5.0)
