@@ -498,6 +498,8 @@ class MiniscopeSource:
         sample.quaternion = telemetry.quaternion
         sample.device_count = telemetry.device_count
         sample.device_count_bits = telemetry.device_count_bits
-        sample.device_time_ms = telemetry.device_time_ms
+        sample.device_time_ms = (
+            buffer.device_time_ms if math.isnan(telemetry.device_time_ms)
+            else telemetry.device_time_ms)
         sample.digital_inputs = telemetry.digital_inputs
         return sample

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+import math
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ class Buffer:
     stamp_ns: int | None  # CLOCK_MONOTONIC at the frame's first data; None: there are no stamps
     damaged: bool  # error flag set, or the wrong number of bytes
     index: int = 0  # the transport's own name for the buffer
+    device_time_ms: float = math.nan  # on the device's clock; NaN: it has none
 
 
 class Transport(Protocol):
