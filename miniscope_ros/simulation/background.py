@@ -19,7 +19,7 @@ from miniscope_ros.simulation.calcium import Activity
 import numpy as np
 from numpy.typing import NDArray
 
-STEP_S = 0.25  # the background is drawn anew so often: it changes slowly
+STEP_S = 0.4  # the background is drawn anew so often: it changes slowly
 PATTERNS = 6
 COARSE = 16  # points along a side of a pattern
 COMMON = 0.03  # deviation of the common tide, as a part of the brightness
@@ -87,7 +87,7 @@ class Background:
             self._field = np.empty_like(rest)
         field = self._field
         # Written into the old memory: new memory would cost more than all of the drawing.
-        cv2.resize(pattern.astype(np.float32), rest.shape[::-1], field, 0, 0, cv2.INTER_CUBIC)
+        cv2.resize(pattern.astype(np.float32), rest.shape[::-1], field)
         cv2.multiply(field, rest, field)
         if self.hidden_strength:
             activity = self.hidden_strength * self.hidden.at(time_s)

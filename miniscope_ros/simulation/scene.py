@@ -94,7 +94,8 @@ class Scene:
             -(-(length + 2 * self._border) // self._coarse) for length in (height, width))
         self._padded = columns * self._coarse, rows * self._coarse
         self._cells = place_cells(rng, CELLS, width / side, height / side, 0.055)
-        hidden = place_cells(rng, HIDDEN_CELLS, width / side, height / side, 0.0)
+        hidden = place_cells(
+            np.random.default_rng([seed, 7]), HIDDEN_CELLS, width / side, height / side, 0.0)
         self._hidden = hidden
         self._activity = Activity(seed, CELLS)
         self._background = Background(
