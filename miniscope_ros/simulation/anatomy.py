@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 Image = NDArray[np.float32]
 
 MOST_VESSELS = 40
+HIDDEN_BLUR = 0.006  # of cells out of focus, in units of the field's shorter side
 REACH = 2.6  # a cell's light ends at this distance, in units of its radius
 
 
@@ -166,16 +167,17 @@ def illumination(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
 
 
 def tissue(
-        rng: np.random.Generator, cells: Cells, shape: tuple[int, int], scale: float,
-        border: float) -> Image:
-    """Return the field at rest, in focus, cells silent; scale and border as in footprints."""
-    height, width = ((side - 2 * border) / scale for side in shape)
+        rng: np.random.Generator, cells: Cells, hidden: Cells, shape: tuple[int, int],
+        scale: float, border: float) -> Image:
+    """
+    Return the field at rest, in focus, cells silent; scale and border as in footprints.
+
+    Hidden cells lie above and below the focal plane; they are dim and blurred.
+    """
     image = 1 + 0.055 * texture(rng, shape, 0.012 * scale, 5)
     for footprint in footprints(cells, shape, scale, border, 0.0):
         image[footprint.place] += 0.6 * footprint.brightness
-    # Cells above and below the focal plane are dim and blurred.
-    for footprint in footprints(
-            place_cells(rng, 160, width, height, 0.0), shape, scale, border, 0.006 * scale):
+    for footprint in footprints(hidden, shape, scale, border, HIDDEN_BLUR * scale):
         image[footprint.place] += 0.5 * footprint.brightness
     image *= vessels(rng, shape, scale)
     image *= illumination(rng, shape)

@@ -16,13 +16,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+import math
 import time
 
 from miniscope_ros.daq.catalogue import DeviceType
 from miniscope_ros.daq.packets import decode, HARD_RESET, Packet, START_ORIENTATION
 from miniscope_ros.errors import DeviceError, DeviceLost
 from miniscope_ros.simulation.head_motion import HeadPath
-from miniscope_ros.simulation.scene import Exposure, Scene
+from miniscope_ros.simulation.scene import AS_IN_TISSUE, Exposure, Scene, Strengths
 from miniscope_ros.transports import v4l2_controls as controls
 from miniscope_ros.transports.transport import Buffer
 import numpy as np
@@ -60,6 +61,8 @@ class Frame:
     stamp_ns: int
     exposure: Exposure
     fate: Fate
+    time_s: float  # of the scene
+    dose_s: float  # light that the tissue has had before [s of full light]
 
 
 class SimulatedTransport:
@@ -67,7 +70,8 @@ class SimulatedTransport:
     The transport (see Transport) to a simulated box.
 
     What there is to know of the truth: scene (the tissue), head (its orientation), both by the
-    frame's number, which is the box's counter and starts at 1 with every power-up; frames and
+    time of the scene: the sum of the periods of all frames begun, those lost included. A frame's
+    number is the box's counter and starts at 1 with every power-up. Further frames and
     executed, the latest frames and the latest packets, each with the number of the frame at
     whose end it ran; toggles, the number of edges on the sync output; values, the scope's
     controls as they are.
@@ -78,7 +82,8 @@ class SimulatedTransport:
 
     def __init__(
             self, device_type: DeviceType, *, seed: int = 1,
-            loss_rate: float | tuple[float, float] = 1e-4, true_rate: float = 1.0) -> None:
+            loss_rate: float | tuple[float, float] = 1e-4, true_rate: float = 1.0,
+            strengths: Strengths = AS_IN_TISSUE) -> None:
         """
         Make the box; it has power from now on.
 
@@ -95,9 +100,12 @@ class SimulatedTransport:
             loss_rate if isinstance(loss_rate, tuple) else (loss_rate / 2, loss_rate / 2))
         self._draw_block = lru_cache(maxsize=1)(self._draw_losses)
         rate = device_type.controls['frame_rate']
-        step_s = 1 / rate.start
-        self.scene = Scene(device_type.width, device_type.height, seed=seed, step_s=step_s)
-        self.head = HeadPath(seed, step_s)
+        self.head = HeadPath(seed)
+        self.scene = Scene(
+            device_type.width, device_type.height, seed=seed, head=self.head,
+            strengths=strengths)
+        self._time_ns = 0  # of the scene, at the beginning of the next frame
+        self._dose_s = 0.0  # light that the tissue has had until then [s of full light]
         self._readout_ns = round(READOUT * 1e9 / max(rate.choices or (rate.start,)) / true_rate)
         self.frames: deque[Frame] = deque(maxlen=REMEMBERED)
         self.executed: deque[tuple[int, Packet]] = deque(maxlen=REMEMBERED)
@@ -129,7 +137,7 @@ class SimulatedTransport:
         self._begun = 0  # frames that were begun since power-up
         self._flags = 0  # the last SATURATION written
         self._polling = False  # of the orientation sensor
-        self._read_at = 0  # the frame that the orientation reading belongs to; 0 = none
+        self._read_at_s = math.nan  # the scene's time of the orientation reading; NaN: none
 
     def _advance(self) -> None:
         """Let everything happen that is due; raise if the device is not there."""
@@ -155,17 +163,20 @@ class SimulatedTransport:
             if fate is Fate.KEPT and not self._free:
                 fate = Fate.OVERRUN
         frame = Frame(
-            self._count, self._sequence, self._next_begin_ns, self._exposure, fate)
+            self._count, self._sequence, self._next_begin_ns, self._exposure, fate,
+            self._time_ns / 1e9, self._dose_s)
         self.frames.append(frame)
         if fate is Fate.KEPT:
             self._ready.append((self._free.pop(), frame))
         end_ns = self._next_end_ns
         # The next frame is being exposed already: it keeps its length, but not its light.
         self._next_begin_ns += self._period_ns
+        self._time_ns += self._period_ns
+        self._dose_s += self._light * self._period_ns / 1e9
         before = self._under_way()
         if fate is not Fate.LOST_AT_THE_SOURCE:
             if self._polling and self._type.orientation:
-                self._read_at = self._count
+                self._read_at_s = frame.time_s
             self._execute(end_ns)
         self._exposure = before.mixed(self._under_way())
 
@@ -196,11 +207,16 @@ class SimulatedTransport:
     def _period_ns(self) -> int:
         return round(1e9 / self.values['frame_rate'] / self._true_rate)
 
-    def _under_way(self) -> Exposure:
-        """Return the exposure under the controls as they are."""
-        light = sum(
+    @property
+    def _light(self) -> float:
+        """Return the power of all lights; 1: one at its maximum."""
+        return sum(
             self.values[control.name] / control.maximum
             for control in self._type.lights if control.maximum)
+
+    def _under_way(self) -> Exposure:
+        """Return the exposure under the controls as they are."""
+        light = self._light
         gain = self.values.get('gain', 1.0)
         # The best focus is where the type starts.
         focus = self._type.controls.get('focus')
@@ -257,9 +273,11 @@ class SimulatedTransport:
         index, frame = self._ready.popleft()
         data = self._memory[index]
         self.scene.render(
-            frame.number, frame.exposure,
-            data.reshape(self._type.height, self._type.width, 2))
-        return Buffer(data, frame.sequence, frame.stamp_ns, False, index)
+            frame.time_s, frame.exposure,
+            data.reshape(self._type.height, self._type.width, 2), frame.dose_s)
+        return Buffer(
+            data, frame.sequence, frame.stamp_ns, False, index,
+            device_time_ms=1e3 * frame.time_s)
 
     def requeue(self, buffer: Buffer) -> None:
         """Give a buffer back; its data must not be used any more."""
@@ -326,7 +344,8 @@ class SimulatedTransport:
         return [answers.get(control, 0) for control in controls]
 
     def _answers(self) -> dict[int, int]:
-        reading = self.head.raw(self._read_at) if self._read_at else (0, 0, 0, 0)
+        none = math.isnan(self._read_at_s)
+        reading = (0, 0, 0, 0) if none else self.head.raw(self._read_at_s)
         w, x, y, z = (component & 0xFFFF for component in reading)
         count = self._count & 0xFFFF
         return {

@@ -3,7 +3,8 @@
 """
 A field of neurons as a one-photon miniscope sees it.
 
-Frame n of a seed is always the same picture under the same exposure, whenever it is asked for.
+All that happens in it is a function of time. At a time a seed always gives the same picture under
+the same exposure, whenever it is asked for and whatever the frame rate.
 """
 
 from __future__ import annotations
@@ -13,12 +14,22 @@ import math
 from statistics import NormalDist
 
 import cv2
-from miniscope_ros.simulation.anatomy import Footprint, footprints, place_cells, tissue
-from miniscope_ros.simulation.calcium import Activity
+from miniscope_ros.simulation.anatomy import (
+    Footprint,
+    footprints,
+    HIDDEN_BLUR,
+    place_cells,
+    tissue,
+)
+from miniscope_ros.simulation.background import Background
+from miniscope_ros.simulation.calcium import Activity, Events
+from miniscope_ros.simulation.head_motion import HeadPath
 import numpy as np
 from numpy.typing import NDArray
 
 CELLS = 100
+HIDDEN_CELLS = 160  # above and below the focal plane
+HIDDEN_GLOW = 0.5  # brightness of these at activity 1, compared with cells in focus
 BLACK = 4.0  # grey value of a dark pixel
 READ_NOISE = 0.8  # deviation of a dark pixel [grey values]
 PHOTONS = 25.0  # photo-electrons per grey value at gain 1
@@ -28,6 +39,24 @@ NEUROPIL = 0.25  # what the population's mean activity adds to the whole field's
 BAND = 1 << 16  # [px]
 # Drift of the brain: amplitude [px in a field of 608 px] and period [s] of each component.
 DRIFT = ((1.3, 41.0), (0.9, 17.3), (0.5, 6.1), (0.2, 1.9))
+# The brain lags behind a head that speeds up: px in a field of 608 px per rad/s^2, at most JOLT.
+LAG = 0.5
+JOLT = 4.0
+BLEACHING_S = 1800.0  # of full light until 1/e of what can bleach is left
+BLEACHING_PART = 0.5  # of the brightness that can bleach
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """How strong each effect is that makes a picture harder to analyse; 1: as in tissue."""
+
+    background: float = 1.0  # fluctuation of neuropil, in common and locally
+    out_of_focus: float = 1.0  # activity of cells out of focus
+    motion: float = 1.0  # of the brain when the head accelerates
+    bleaching: float = 1.0  # under light
+
+
+AS_IN_TISSUE = Strengths()
 
 
 @dataclass(frozen=True)
@@ -48,12 +77,15 @@ class Exposure:
 class Scene:
     """The tissue under the scope; it renders frames and knows the truth behind them."""
 
-    def __init__(self, width: int, height: int, *, seed: int, step_s: float) -> None:
-        """Draw the tissue for an image size [px]; a frame lasts step_s [s]."""
+    def __init__(
+        self, width: int, height: int, *, seed: int, head: HeadPath | None = None,
+        strengths: Strengths = AS_IN_TISSUE,
+    ) -> None:
+        """Draw the tissue for an image size [px]; it moves with the head, if that is given."""
         rng = np.random.default_rng([seed, 1])
         self.width, self.height = width, height
         self._seed = seed
-        self._step_s = step_s
+        self._strengths = strengths
         side = min(width, height)
         self._unit = side / 608
         self._coarse = max(1, int(self._unit))  # the tissue is drawn on a grid of so many px
@@ -62,10 +94,18 @@ class Scene:
             -(-(length + 2 * self._border) // self._coarse) for length in (height, width))
         self._padded = columns * self._coarse, rows * self._coarse
         self._cells = place_cells(rng, CELLS, width / side, height / side, 0.055)
-        self._activity = Activity(seed, CELLS, step_s)
+        hidden = place_cells(
+            np.random.default_rng([seed, 7]), HIDDEN_CELLS, width / side, height / side, 0.0)
+        self._hidden = hidden
+        self._activity = Activity(seed, CELLS)
+        self._background = Background(
+            strengths.background, Activity(seed + 1, HIDDEN_CELLS),
+            HIDDEN_GLOW * strengths.out_of_focus)
+        self._background.begin(seed)
+        self._head = head
         # The centres of a coarser grid's pixels lie between those of the image.
         self._sharp = tissue(
-            rng, self._cells, (rows, columns), side / self._coarse,
+            rng, self._cells, hidden, (rows, columns), side / self._coarse,
             (self._border + 0.5) / self._coarse - 0.5)
         self._phases = rng.uniform(0, 2 * math.pi, (2, len(DRIFT)))
         self._noise = np.array(
@@ -75,6 +115,7 @@ class Scene:
         self._defocus = math.nan
         self._rest = self._active = self._sharp  # until the first exposure is known
         self._footprints: list[Footprint] = []
+        self._hidden_footprints: list[Footprint] = []
         self._deviation = self._sharp
         self._signal = np.empty((height, width), np.float32)
         # Bands that stay in the processor's cache and wake none of OpenCV's worker threads.
@@ -88,43 +129,71 @@ class Scene:
         """Return the cells' centres at rest, shape (cells, 2): x, y [px] in the image."""
         return np.column_stack((self._cells.x, self._cells.y)) * min(self.width, self.height)
 
-    def activity(self, frame: int) -> NDArray[np.float32]:
-        """Return the activity of every cell at a frame, shape (cells,): 0 at rest."""
-        return self._activity.at(frame)
+    def activity(self, time_s: float) -> NDArray[np.float32]:
+        """Return the activity of every cell at a time [s], shape (cells,): 0 at rest."""
+        return self._activity.at(time_s)
 
-    def motion(self, frame: int) -> tuple[float, float]:
-        """Return how far the tissue lies from rest at a frame: x, y [px]."""
-        time = frame * self._step_s
-        x, y = (
-            self._unit * sum(
-                amplitude * math.sin(2 * math.pi * time / period + phase)
+    def events(self, begin_s: float, end_s: float) -> Events:
+        """Return the firing of the cells in a span of time [s]."""
+        return self._activity.events(begin_s, end_s)
+
+    def cell_footprint(self, cell: int) -> NDArray[np.float32]:
+        """Return where a cell in focus shines at rest, shape (height, width), 1 at its peak."""
+        image = np.zeros((self.height, self.width), np.float32)
+        side = min(self.width, self.height)
+        footprint = footprints(self._cells, image.shape, side, 0.0, 0.7 * self._unit)[cell]
+        image[footprint.place] = footprint.brightness / footprint.brightness.max()
+        return image
+
+    def motion(self, time_s: float) -> tuple[float, float]:
+        """Return how far the tissue lies from rest at a time [s]: x, y [px]."""
+        drift = (
+            sum(amplitude * math.sin(2 * math.pi * time_s / period + phase)
                 for (amplitude, period), phase in zip(DRIFT, phases, strict=True))
             for phases in self._phases)
+        lag = self._head.acceleration(time_s) if self._head else (0.0, 0.0)
+        x, y = (
+            self._unit * (slow + self._strengths.motion * JOLT * math.tanh(LAG / JOLT * fast))
+            for slow, fast in zip(drift, lag, strict=True))
         return x, y
 
-    def render(self, frame: int, exposure: Exposure, out: NDArray[np.uint8]) -> None:
-        """Draw a frame into out, shape (height, width, 2): grey value and chroma, as YUYV."""
+    def bleached(self, dose_s: float) -> float:
+        """Return what is left of the brightness after a dose [s of full light]."""
+        gone = BLEACHING_PART * (1 - math.exp(-dose_s / BLEACHING_S))
+        return 1 - min(1.0, self._strengths.bleaching * gone)
+
+    def render(
+        self, time_s: float, exposure: Exposure, out: NDArray[np.uint8], dose_s: float = 0.0,
+    ) -> None:
+        """
+        Draw the picture at a time [s] after a dose of light [s of full light].
+
+        out has shape (height, width, 2): grey value and chroma, as YUYV.
+        """
         self._expose(exposure)
-        activity = self.activity(frame)
-        np.copyto(self._active, self._rest)
+        activity = self.activity(time_s)
+        np.copyto(
+            self._active, self._background.at(time_s, self._rest, self._hidden_footprints))
         for cell in np.flatnonzero(activity > 0.02):
             footprint = self._footprints[cell]
             patch = self._active[footprint.place]
             cv2.scaleAdd(footprint.brightness, float(activity[cell]), patch, patch)
-        x, y = self.motion(frame)
+        x, y = self.motion(time_s)
         cv2.getRectSubPix(
             self._active, (self.width, self.height),
             (self._border + (self.width - 1) / 2 - x, self._border + (self.height - 1) / 2 - y),
             self._signal)
-        level = FULL * exposure.brightness * (1 + NEUROPIL * float(activity.mean()))
-        random = np.random.SFC64([self._seed, 2, frame])
+        left = self.bleached(dose_s)
+        level = left * self._background.common(time_s) * FULL * exposure.brightness * (
+            1 + NEUROPIL * float(activity.mean()))
+        random = np.random.SFC64([self._seed, 2, max(0, round(time_s * 1e6))])
         for top in range(0, self.height, self._band):
             band = slice(top, top + self._band)
             signal = self._signal[band]
             noise, grey = self._scratch[:len(signal)], self._grey[:len(signal)]
             cv2.LUT(self._bytes(random, signal.shape), self._noise, noise)
             cv2.multiply(noise, self._deviation[band], noise)
-            cv2.addWeighted(signal, level, noise, 1.0, BLACK, grey, cv2.CV_8U)
+            cv2.addWeighted(signal, level, noise, math.sqrt(left), BLACK, grey, cv2.CV_8U)
             cv2.merge((grey, self._chroma[:len(signal)]), out[band])
 
     @staticmethod
@@ -154,6 +223,10 @@ class Scene:
         self._active = np.empty_like(self._rest)
         self._footprints = footprints(
             self._cells, self._padded[::-1], min(self.width, self.height), self._border, blur)
-        for footprint in self._footprints:
+        self._hidden_footprints = footprints(
+            self._hidden, self._padded[::-1], min(self.width, self.height), self._border,
+            math.hypot(HIDDEN_BLUR * min(self.width, self.height), blur))
+        for footprint in (*self._footprints, *self._hidden_footprints):
             footprint.brightness[:] *= self._rest[footprint.place]
+        self._background.forget()
         self._defocus = defocus

@@ -229,5 +229,7 @@ class ScopeLink:
             receive_ns=receive_ns, sequence=buffer.sequence,
             device_count=telemetry.device_count,
             device_count_bits=telemetry.device_count_bits,
-            device_time_ms=telemetry.device_time_ms, orientation=telemetry.quaternion,
+            device_time_ms=(
+                buffer.device_time_ms if math.isnan(telemetry.device_time_ms)
+                else telemetry.device_time_ms), orientation=telemetry.quaternion,
             digital_inputs=telemetry.digital_inputs, damaged=buffer.damaged, read_ns=read_ns)

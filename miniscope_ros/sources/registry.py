@@ -22,7 +22,10 @@ from miniscope_ros.transports.v4l2 import V4l2Transport
 
 _log = logging.getLogger(__name__)
 
-_SIMULATION = {'seed': 1.0, 'loss_on_the_way': 0.0, 'loss_at_the_source': 0.0}
+_SIMULATION = {
+    'seed': 1.0, 'loss_on_the_way': 0.0, 'loss_at_the_source': 0.0,
+    # Strengths of what makes the pictures harder to analyse; 1 is as in tissue.
+    'background': 1.0, 'out_of_focus': 1.0, 'motion': 1.0, 'bleaching': 1.0}
 
 
 def make_source(
@@ -113,12 +116,15 @@ def _daq(values: Mapping[str, Any], device_type: DeviceType | None, stop: Event)
 
 def _simulated(values: Mapping[str, Any], device_type: DeviceType | None, stop: Event) -> Source:
     from miniscope_ros.simulation.box import SimulatedTransport
+    from miniscope_ros.simulation.scene import Strengths
 
     assert device_type is not None
-    options = _simulation(values['device'])
+    options = simulation_options(values['device'])
     box = SimulatedTransport(
         device_type, seed=int(options['seed']),
-        loss_rate=(options['loss_on_the_way'], options['loss_at_the_source']))
+        loss_rate=(options['loss_on_the_way'], options['loss_at_the_source']),
+        strengths=Strengths(**{
+            name: options[name] for name in Strengths.__dataclass_fields__}))
     return MiniscopeSource(
         device_type, lambda port: box, stop, values=_controls(values, device_type),
         max_led=values.get('max_led', math.inf), pauses=False)
@@ -152,7 +158,7 @@ def _controls(values: Mapping[str, Any], device_type: DeviceType) -> dict[str, f
     return {name: float(values[name]) for name in device_type.controls}
 
 
-def _simulation(device: str) -> dict[str, float]:
+def simulation_options(device: str) -> dict[str, float]:
     """Read what to simulate: '' or 'seed=3,loss_on_the_way=0.01,loss_at_the_source=0.01'."""
     options = dict(_SIMULATION)
     for part in filter(None, device.split(',')):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+import math
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,7 @@ class Buffer:
     damaged: bool  # error flag set, or the wrong number of bytes
     index: int = 0  # the transport's own name for the buffer
     is_arrival: bool = False  # the stamp is a program's, who took it when the data came
+    device_time_ms: float = math.nan  # on the device's clock; NaN: it has none
 
 
 class Transport(Protocol):

@@ -70,7 +70,8 @@ def stream() -> Iterator[Stream]:
     """Listen to a node for SECONDS of frames, then to it at rest, then as one who comes late."""
     given = {
         'source': 'simulated', 'led': LED, 'auto_start': False,
-        'device': f'seed={SEED},loss_on_the_way={LOSS},loss_at_the_source={LOSS}'}
+        'device': f'seed={SEED},loss_on_the_way={LOSS},loss_at_the_source={LOSS},'
+        'bleaching=0'}
     with scope_node(given) as node, Listener() as ear:
         stream = Stream(node, ear)
         assert ear.change_state('configure')
@@ -112,8 +113,14 @@ class Truth:
     def picture(self, number: int) -> np.ndarray:
         """Return a frame as it looks under the controls, every fourth row and column."""
         yuyv = np.zeros((V4.height, V4.width, 2), np.uint8)
-        self.box.scene.render(number, self.frames[-1].exposure, yuyv)
+        self.box.scene.render(self.time_s(number), self.frames[-1].exposure, yuyv)
         return yuyv[::4, ::4, 0]
+
+    def time_s(self, number: int) -> float:
+        """Return the scene's time at a frame of the box that runs at the set rate."""
+        begun = next(index for index, frame in enumerate(self.frames)
+                     if frame.number == number and frame.fate is not Fate.LOST_AT_THE_SOURCE)
+        return begun * round(PERIOD_MS * 1e6) / 1e9
 
 
 @pytest.fixture(scope='module')
@@ -189,7 +196,6 @@ def test_times_of_a_frame_agree(stream: Stream) -> None:
         assert frame.time_ms == pytest.approx((stamp_ns(frame) - begin) / 1e6, abs=1e-6)
         receive = frame.receive_time.sec * 1_000_000_000 + frame.receive_time.nanosec
         assert receive > stamp_ns(frame)
-        assert math.isnan(frame.device_time_ms)
         assert frame.stamp_source == FrameInfo.STAMP_BUFFER
     assert frames[0].time_ms == 0.0 and frames[0].sync_edge == 0
 
@@ -261,12 +267,18 @@ def test_every_loss_is_told(stream: Stream, truth: Truth, numbers: list[int]) ->
     assert on_the_way > 0 and at_the_source > 0
 
 
+def test_device_time_is_that_of_the_scene(
+        stream: Stream, truth: Truth, numbers: list[int]) -> None:
+    for frame, number in zip(stream['frame_info'], numbers, strict=True):
+        assert frame.device_time_ms == pytest.approx(1e3 * truth.time_s(number), abs=1e-6)
+
+
 def test_orientation_is_the_truth_at_that_frame(
         stream: Stream, truth: Truth, numbers: list[int]) -> None:
     frames = stream['frame_info']
     for row, imu in zip(stream['orientation_rows'], stream['imu/data'], strict=True):
         frame = frames[row.frame_index]
-        raw = truth.box.head.raw(numbers[row.frame_index])
+        raw = truth.box.head.raw(truth.time_s(numbers[row.frame_index]))
         assert (row.qw, row.qx, row.qy, row.qz) == tuple(part / 16384 for part in raw)
         turn = imu.orientation
         norm = math.hypot(row.qw, row.qx, row.qy, row.qz)
@@ -280,7 +292,7 @@ def test_what_became_of_each_reading_is_told(
         stream: Stream, truth: Truth, numbers: list[int]) -> None:
     # Where the host was late there is no reading.
     frames = stream['frame_info']
-    told = [(frame.orientation, truth.box.head.raw(number))
+    told = [(frame.orientation, truth.box.head.raw(truth.time_s(number)))
             for frame, number in zip(frames, numbers, strict=True)
             if frame.orientation != FrameInfo.ORIENTATION_NONE]
     for (_, before), (outcome, reading) in pairwise(told):

@@ -74,6 +74,11 @@ class Box:
             self.take(1)
         return self.greys[max(self.greys)]
 
+    def time_s(self, number):
+        """Return the scene's time at a frame."""
+        return next(frame.time_s for frame in reversed(self.transport.frames)
+                    if frame.number == number and frame.fate is not Fate.LOST_AT_THE_SOURCE)
+
     def latest(self):
         return self.transport.frames[-1].number if self.transport.frames else 0
 
@@ -123,7 +128,7 @@ def test_bytes_are_yuyv_of_the_scene():
     buffers = [box.transport.dequeue(PATIENCE) for _ in range(6)]
     frame = next(f for f in box.transport.frames if f.stamp_ns == buffers[-1].stamp_ns)
     expected = np.zeros((608, 608, 2), np.uint8)
-    box.transport.scene.render(frame.number, frame.exposure, expected)
+    box.transport.scene.render(frame.time_s, frame.exposure, expected, frame.dose_s)
     assert buffers[-1].data.shape == (2 * 608 * 608,)
     np.testing.assert_array_equal(buffers[-1].data, expected.ravel())
     assert (buffers[-1].data[1::2] == 128).all()
@@ -368,15 +373,15 @@ def test_the_quaternion_is_the_truth_of_its_frame(box):
     while len(readings) < 15:
         box.take(1)
         quaternion, number = read_orientation(box)
-        assert quaternion == box.transport.head.raw(number)
+        assert quaternion == box.transport.head.raw(box.time_s(number))
         assert np.linalg.norm(quaternion) / 16384 == pytest.approx(1, abs=1e-3)
         assert np.divide(quaternion, 16384) == pytest.approx(
-            np.array(box.transport.head.orientation(number)), abs=1e-4)
+            np.array(box.transport.head.orientation(box.time_s(number))), abs=1e-4)
         readings[number] = quaternion
     assert len(set(readings.values())) == 15  # it begins in movement
     old_way = [controls.SATURATION, controls.HUE, controls.GAIN, controls.BRIGHTNESS]
     *words, number = box.transport.read_controls([*old_way, controls.EXPOSURE_ABSOLUTE])
-    assert words == [part & 0xFFFF for part in box.transport.head.raw(number)]
+    assert words == [part & 0xFFFF for part in box.transport.head.raw(box.time_s(number))]
 
 
 def test_a_scope_without_the_sensor_has_no_quaternion():
@@ -479,5 +484,5 @@ def test_every_type_of_the_catalogue_streams(name):
     assert (image == 255).mean() < 0.1
     if box.type.orientation:
         quaternion, number = read_orientation(box)
-        assert quaternion == box.transport.head.raw(number)
+        assert quaternion == box.transport.head.raw(box.time_s(number))
     box.transport.close()

@@ -5,7 +5,14 @@ import math
 
 import cv2
 from miniscope_ros.simulation.head_motion import HeadPath
-from miniscope_ros.simulation.scene import BLACK, Exposure, PHOTONS, READ_NOISE, Scene
+from miniscope_ros.simulation.scene import (
+    BLACK,
+    Exposure,
+    PHOTONS,
+    READ_NOISE,
+    Scene,
+    Strengths,
+)
 import numpy as np
 import pytest
 
@@ -15,12 +22,12 @@ LED_20 = Exposure(0.2, 1.0, 0.0)
 
 @pytest.fixture(scope='module')
 def scene():
-    return Scene(608, 608, seed=1, step_s=STEP)
+    return Scene(608, 608, seed=1, head=HeadPath(1))
 
 
 def grey(scene, frame, exposure=LED_20):
     out = np.zeros((scene.height, scene.width, 2), np.uint8)
-    scene.render(frame, exposure, out)
+    scene.render(frame * STEP, exposure, out)
     assert (out[..., 1] == 128).all()
     return out[..., 0]
 
@@ -30,7 +37,7 @@ def sharpness(image):
 
 
 def test_the_same_seed_gives_the_same_frames_in_any_order(scene):
-    other = Scene(608, 608, seed=1, step_s=STEP)
+    other = Scene(608, 608, seed=1, head=HeadPath(1))
     forth = [grey(scene, frame) for frame in (1, 2, 900)]
     grey(other, 5, Exposure(0.7, 3.5, 60.0))
     back = [grey(other, frame) for frame in (900, 2, 1)]
@@ -39,7 +46,7 @@ def test_the_same_seed_gives_the_same_frames_in_any_order(scene):
 
 
 def test_another_seed_gives_another_field(scene):
-    other = Scene(608, 608, seed=2, step_s=STEP)
+    other = Scene(608, 608, seed=2)
     correlation = np.corrcoef(
         *(cv2.resize(grey(s, 1), (76, 76), interpolation=cv2.INTER_AREA).ravel()
           for s in (scene, other)))[0, 1]
@@ -99,7 +106,7 @@ def test_sharpness_falls_with_the_distance_from_the_best_focus(scene):
 
 def test_cells_light_up_where_and_when_the_truth_says(scene):
     frames = range(1, 451, 3)
-    activity = np.array([scene.activity(n) for n in frames])
+    activity = np.array([scene.activity(n * STEP) for n in frames])
     images = [grey(scene, n).astype(np.float32) for n in frames]
     busy = np.argsort(activity.max(axis=0))[-20:]
     alone = [  # without a neighbour in the ring around it
@@ -110,7 +117,7 @@ def test_cells_light_up_where_and_when_the_truth_says(scene):
     for cell in alone:
         trace = []
         for n, image in zip(frames, images, strict=True):
-            x, y = scene.cell_positions[cell] + scene.motion(n)
+            x, y = scene.cell_positions[cell] + scene.motion(n * STEP)
             soma = cv2.getRectSubPix(image, (9, 9), (x, y)).mean()
             around = cv2.getRectSubPix(image, (45, 45), (x, y))
             around[8:37, 8:37] = np.nan
@@ -119,7 +126,7 @@ def test_cells_light_up_where_and_when_the_truth_says(scene):
 
 
 def test_transients_rise_fast_decay_slowly_and_cross_the_blocks_of_their_drawing(scene):
-    activity = np.array([scene.activity(n) for n in range(3000)])
+    activity = np.array([scene.activity(n * STEP) for n in range(3000)])
     assert activity.shape == (3000, 100)
     assert activity.min() >= 0
     assert (activity.max(axis=0) > 0.3).mean() > 0.9  # nearly every cell is active in 100 s
@@ -138,21 +145,81 @@ def test_the_tissue_drifts_as_the_truth_says(scene):
     for n in (90, 300, 700):
         _, transform = cv2.findTransformECC(
             images[1], images[n], np.eye(2, 3, dtype=np.float32), cv2.MOTION_TRANSLATION)
-        true = np.subtract(scene.motion(n), scene.motion(1))
+        true = np.subtract(scene.motion(n * STEP), scene.motion(STEP))
         np.testing.assert_allclose(transform[:, 2], true, atol=0.1)
         moved.append(math.hypot(*true))
     assert max(moved) > 1
 
 
-def test_motion_is_slow_and_small(scene):
-    path = np.array([scene.motion(n) for n in range(9000)])
-    assert 1 < np.abs(path).max() < 5
-    assert np.abs(np.diff(path, axis=0)).max() < 0.2
+def test_motion_follows_the_acceleration_of_the_head(scene):
+    times = np.arange(0, 300, STEP)
+    path = np.array([scene.motion(time) for time in times])
+    without = still()
+    drift = np.array([without.motion(time) for time in times])
+    jolts, pulls = path - drift, np.array([HeadPath(1).acceleration(time) for time in times])
+    for jolt, pull in zip(jolts.T, pulls.T, strict=True):
+        assert np.corrcoef(jolt, pull)[0, 1] > 0.98
+    assert 2 < np.abs(path).max() < 8
+    assert 0.2 < np.linalg.norm(np.diff(path, axis=0), axis=1).max() < 1.5
+
+
+def still():
+    """Return the same scene without a head."""
+    return Scene(608, 608, seed=1)
+
+
+def test_the_background_fluctuates_as_in_tissue(scene):
+    images = np.stack([
+        cv2.resize(grey(scene, n), (38, 38), interpolation=cv2.INTER_AREA).astype(float)
+        for n in range(0, 1800, 15)]) - BLACK
+    total = images.mean(axis=(1, 2))
+    assert 0.015 < total.std() / total.mean() < 0.05
+    local = images / total[:, None, None]
+    assert 0.01 < np.median(local.std(axis=0) / local.mean(axis=0)) < 0.06
+
+
+def test_each_effect_can_be_switched_off():
+    off = Scene(608, 608, seed=1, head=HeadPath(1), strengths=Strengths(
+        background=0.0, out_of_focus=0.0, motion=0.0, bleaching=0.0))
+    assert off.motion(3.3) == still().motion(3.3)
+    assert off.bleached(1e6) == 1.0
+    corners = [
+        image[:40, :40].mean() / image.mean() for n in range(0, 900, 60)
+        for image in [grey(off, n).astype(float)]]
+    assert np.std(corners) / np.mean(corners) < 0.01
+
+
+def test_light_bleaches(scene):
+    assert scene.bleached(0.0) == 1.0
+    assert 0.97 < scene.bleached(60.0) < 0.995
+    assert 0.5 < scene.bleached(3600.0) < 0.7
+    out = np.zeros((608, 608, 2), np.uint8)
+    means = []
+    for dose_s in (0.0, 1800.0):
+        scene.render(1.0, LED_20, out, dose_s)
+        means.append(out[..., 0].mean() - BLACK)
+    assert means[1] / means[0] == pytest.approx(scene.bleached(1800.0), abs=0.01)
+
+
+def test_time_alone_counts_not_the_rate_of_the_frames(scene):
+    at_20 = [scene.activity(n / 20) for n in range(0, 200, 20)]
+    at_30 = [scene.activity(n / 30) for n in range(0, 300, 30)]
+    np.testing.assert_array_equal(at_20, at_30)
+
+
+def test_events_are_those_that_the_activity_shows(scene):
+    events = scene.events(0.0, 100.0)
+    assert len(events.onset_s) > 300 and (np.diff(events.onset_s) >= 0).all()
+    for cell in range(0, 100, 10):
+        onsets = events.onset_s[events.cell == cell]
+        rising = [scene.activity(onset + 0.1)[cell] > scene.activity(onset)[cell]
+                  for onset in onsets]
+        assert all(rising)
 
 
 @pytest.mark.parametrize('size', ((752, 480), (1296, 972), (2592, 1944)))
 def test_any_size_shows_the_whole_field(size):
-    scene = Scene(*size, seed=1, step_s=STEP)
+    scene = Scene(*size, seed=1)
     image = grey(scene, 1)
     assert image.shape == size[::-1]
     assert 60 < image.mean() < 120
@@ -163,15 +230,15 @@ def test_any_size_shows_the_whole_field(size):
 
 @pytest.mark.parametrize('seed', (1, 2, 3))
 def test_the_head_turns_smoothly_and_rests(seed):
-    head = HeadPath(seed, STEP)
-    path = np.array([head.orientation(n) for n in range(3000)])
+    head = HeadPath(seed)
+    path = np.array([head.orientation(n * STEP) for n in range(3000)])
     np.testing.assert_allclose(np.linalg.norm(path, axis=1), 1, atol=1e-12)
     turned = 2 * np.arccos(np.clip((path[1:] * path[:-1]).sum(axis=1), -1, 1))  # [rad]
     assert turned.max() < math.radians(15)
-    raw = [head.raw(n) for n in range(3000)]
+    raw = [head.raw(n * STEP) for n in range(3000)]
     assert all(one != two for one, two in zip(raw[:30], raw[1:31], strict=True))
     repeats = ''.join(
         'r' if one == two else 'm' for one, two in zip(raw[:-1], raw[1:], strict=True))
     assert 'r' * 90 in repeats  # a rest of 3 s
     assert 0.2 < repeats.count('r') / len(repeats) < 0.7
-    assert head.raw(77) == HeadPath(seed, STEP).raw(77) != HeadPath(seed + 9, STEP).raw(77)
+    assert head.raw(2.5) == HeadPath(seed).raw(2.5) != HeadPath(seed + 9).raw(2.5)
