@@ -17,8 +17,12 @@ bench:
 	@$(PYTHON) tools/bootstrap.py test
 	@tools/env python3 -m benchmark $(ARGS)
 
+docs:
+	@$(PYTHON) tools/bootstrap.py test
+	@tools/env python3 -m sphinx -W --keep-going -b html docs build/docs
+
 soak:
 	@$(PYTHON) tools/bootstrap.py test
 	@tools/env python3 -m pytest test --soak -o faulthandler_timeout=0
 
-.PHONY: run test bench soak
+.PHONY: run test bench docs soak
