@@ -38,6 +38,7 @@ setup(
         f'list_devices = {NAME}.commands.list_devices:main',
         f'lights_off = {NAME}.commands.lights_off:main',
         f'export_bag = {NAME}.commands.export_bag:main',
+        f'session_node = {NAME}.commands.session_node:main',
         f'record_scope = {NAME}.commands.record_scope:main',
     ]},
 )

@@ -75,7 +75,7 @@ def _record(options: argparse.Namespace, stop: Stop) -> str:
     bag = BagWriter(
         options.output, split_bytes=options.split_bytes,
         split_ns=round(options.split_seconds * 1e9), compress=options.compress,
-        distribution=os.environ.get('ROS_DISTRO', ''))
+        distribution=os.environ.get('ROS_DISTRO') or 'unknown')
     queue = MessageQueue(int(options.queue_mb * 1e6))
     writing = Writing(bag, queue, stop)
     with Intake(options.node_name, options.topics, queue) as intake:

@@ -15,14 +15,14 @@ import time
 from types import TracebackType
 from typing import Any
 
-from miniscope_ros.session.bag_writer import Arrival, Channel
-from miniscope_ros.session.definitions import definition, message_class
-from miniscope_ros.session.frame_index import (
+from miniscope_ros.recordings.frame_index import (
     frame_index,
     FRAME_INFO,
     FrameRuns,
     ORIENTATION_ROW,
 )
+from miniscope_ros.session.bag_writer import Arrival, Channel
+from miniscope_ros.session.definitions import definition, message_class
 from miniscope_ros.session.message_queue import MessageQueue
 from miniscope_ros.session.offered_qos import adapted, as_rosbag2
 import rclpy

@@ -21,7 +21,6 @@ import subprocess
 import sys
 from threading import Thread
 
-
 from ament_index_python.packages import get_package_prefix, PackageNotFoundError
 from miniscope_ros.errors import ConfigurationError, DeviceError
 from miniscope_ros.session.session_file import RecordSettings

@@ -1,0 +1,90 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Runs the session node: an executor in threads, the recordings in the main one."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+import logging
+import os
+import sys
+from threading import Thread
+from typing import Any
+
+from miniscope_ros.errors import DeviceError, MiniscopeError
+from miniscope_ros.session.graph import Graph
+from miniscope_ros.session.programs import Programs
+from miniscope_ros.session.session_file import SessionFile
+from miniscope_ros.session.session_node import SessionNode
+from miniscope_ros.stop import Stop
+import rclpy
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+_THREADS = 3  # start may wait, stop may wait, and a note is taken all the same
+
+
+def run(
+    session: SessionFile, stop: Stop, *, start: bool = False, programs: bool = False,
+    name: str = 'session', once: bool = False, folder: str = '',
+    ros_arguments: list[str] | None = None, **options: Any,
+) -> int:
+    """
+    Run until stop, or with once until the first recording has ended; return the exit status.
+
+    start: begin a recording at once, into folder where one is given. programs: start the nodes
+    of the session, too, and end them. Further options are the node's.
+    """
+    rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(f'{name}: %(message)s'))
+    package = logging.getLogger('miniscope_ros')
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    package.propagate = False
+    try:
+        return _run(session, stop, start, programs, name, once, folder, options)
+    except MiniscopeError as error:
+        print(f'{name}: NOT RECORDED: {error}', file=sys.stderr, flush=True)
+        return 1
+    finally:
+        package.removeHandler(handler)
+        rclpy.try_shutdown()
+
+
+def _run(session: SessionFile, stop: Stop, start: bool, programs: bool, name: str, once: bool,
+         folder: str, options: dict[str, Any]) -> int:
+    with ExitStack() as stack:
+        node = SessionNode(session, stop.event, name, **options)
+        stack.callback(node.destroy_node)
+        executor = MultiThreadedExecutor(_THREADS)
+        executor.add_node(node)
+        stack.callback(executor.shutdown, 1.0)
+        Thread(target=_spin, args=(executor, stop), name='spin', daemon=True).start()
+        started = stack.enter_context(
+            Programs(session.devices)) if programs else None
+        graph = stack.enter_context(Graph(f'{name}_{os.getpid()}', stop.event))
+        if start:
+            node.ask(folder)
+
+        def is_well() -> None:
+            if started is not None and (failed := started.failed()):
+                raise DeviceError(f'{", ".join(failed)} ended with an error, see above')
+
+        node.run(graph, once=once, ends_with_scopes=once and not session.cameras
+                 and len(session.scopes) == 1, is_well=is_well)
+        return 1 if node.has_failed else 0
+
+
+def _spin(executor: MultiThreadedExecutor, stop: Stop) -> None:
+    while not stop.event.is_set():
+        try:
+            executor.spin_once(timeout_sec=1.0)
+        except ExternalShutdownException:
+            return
+        except Exception:
+            logging.getLogger('miniscope_ros.session').exception('the executor met an error')
+            if not rclpy.ok():
+                return
+
+
