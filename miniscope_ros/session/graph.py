@@ -82,7 +82,8 @@ class Graph:
     def take(self, subscription: Any) -> list[Any]:
         """Return what a subscription of this node has received."""
         taken = []
-        with subscription.handle as handle:
+        handle = subscription.handle
+        with handle:
             while (message := handle.take_message(subscription.msg_type, False)) is not None:
                 taken.append(message[0])
         return taken

@@ -146,6 +146,9 @@ class Recording:
             error = raised
         except OSError as raised:
             error = DeviceError(str(raised))
+        except Exception as raised:  # whatever it was: dark, and what was recorded is closed
+            _log.exception('the session met an error')
+            error = DeviceError(f'{type(raised).__name__}: {raised}')
         return self._close(error)
 
     def _say(self, state: RecordingState, message: str = '') -> None:
