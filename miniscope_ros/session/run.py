@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager, ExitStack
 import logging
 import os
 import sys
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from miniscope_ros.errors import DeviceError, MiniscopeError
@@ -21,6 +22,9 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+_log = logging.getLogger('miniscope_ros.session')
+
+_ENDS_S = 2.0
 _THREADS = 3  # start may wait, stop may wait, and a note is taken all the same
 
 
@@ -57,10 +61,7 @@ def _run(session: SessionFile, stop: Stop, start: bool, programs: bool, name: st
     with ExitStack() as stack:
         node = SessionNode(session, stop.event, name, **options)
         stack.callback(node.destroy_node)
-        executor = MultiThreadedExecutor(_THREADS)
-        executor.add_node(node)
-        stack.callback(executor.shutdown, 1.0)
-        Thread(target=_spin, args=(executor, stop), name='spin', daemon=True).start()
+        stack.enter_context(_spinning(node))
         started = stack.enter_context(
             Programs(session.devices)) if programs else None
         graph = stack.enter_context(Graph(f'{name}_{os.getpid()}', stop.event))
@@ -76,15 +77,30 @@ def _run(session: SessionFile, stop: Stop, start: bool, programs: bool, name: st
         return 1 if node.has_failed else 0
 
 
-def _spin(executor: MultiThreadedExecutor, stop: Stop) -> None:
-    while not stop.event.is_set():
+@contextmanager
+def _spinning(node: SessionNode) -> Iterator[None]:
+    """Have the node served by threads of its own."""
+    executor = MultiThreadedExecutor(_THREADS)
+    executor.add_node(node)
+    over = Event()
+    thread = Thread(target=_spin, args=(executor, over), name='spin', daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        executor.wake()
+        thread.join(_ENDS_S)
+        executor.remove_node(node)
+        executor.shutdown(_ENDS_S)
+
+
+def _spin(executor: MultiThreadedExecutor, over: Event) -> None:
+    while not over.is_set():
         try:
-            executor.spin_once(timeout_sec=1.0)
+            executor.spin_once(timeout_sec=0.5)
         except ExternalShutdownException:
             return
         except Exception:
-            logging.getLogger('miniscope_ros.session').exception('the executor met an error')
-            if not rclpy.ok():
-                return
-
-
+            _log.exception('the executor met an error')
+            over.wait(1.0)  # one that persists does not take all of a core
