@@ -88,6 +88,7 @@ def _record(options: argparse.Namespace, stop: Stop) -> str:
             thread.start()
         stop.wait()
         taking.join()
+        intake.finish()
         queue.close()
         writing.join()
         for thread in threads:

@@ -9,6 +9,7 @@ wait for each message costs more than taking it (2 microseconds where there is n
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 import time
@@ -58,6 +59,8 @@ class Intake:
         self._waiting = list(dict.fromkeys(topics))
         self._queue = queue
         self._sources: list[_Source] = []
+        self._taken: list[tuple[_Source, Arrival]] = []
+        self._last_ns = 0
         self.lost: Counter[str] = Counter()
         self.error = ''
 
@@ -97,7 +100,13 @@ class Intake:
             kind, topic, _nothing, qos, raw=True)))
 
     def take(self) -> bool:
-        """Take what has arrived; return whether there was anything."""
+        """
+        Take what has arrived; return whether there was anything.
+
+        It is queued in the order of its reception: readers of files without an index, as after a
+        crash, rely on it. So what was received since the first topic was asked waits.
+        """
+        begin = time.time_ns()
         found = False
         for source in self._sources:
             handle = source.subscription.handle
@@ -107,23 +116,38 @@ class Intake:
                 if taken is None:
                     break
                 found = True
-                self._accept(source, *taken)
+                self._note(source, *taken)
+        self._taken.sort(key=lambda pair: pair[1].received_ns)
+        ready = bisect_right(self._taken, begin, key=lambda pair: pair[1].received_ns)
+        for source, arrival in self._taken[:ready]:
+            self._put(source, arrival)
+        del self._taken[:ready]
         return found
 
-    def _accept(self, source: _Source, data: bytes, info: dict[str, Any]) -> None:
+    def _note(self, source: _Source, data: bytes, info: dict[str, Any]) -> None:
         sequence = info.get('publication_sequence_number') or 0
         # One that is not larger comes from another publisher, or from one that began anew.
         if source.sequence and sequence > source.sequence + 1 and self._is_alone(source):
             self.lost[source.topic] += sequence - source.sequence - 1
         source.sequence = sequence
         received = info.get('received_timestamp') or time.time_ns()
-        arrival = Arrival(
+        self._taken.append((source, Arrival(
             source.topic, data, received, info.get('source_timestamp') or received,
-            sequence & 0xffffffff)
-        if not self._queue.put(('message', arrival), len(data)):
+            sequence & 0xffffffff)))
+
+    def _put(self, source: _Source, arrival: Arrival) -> None:
+        self._last_ns = max(self._last_ns, arrival.received_ns)
+        arrival = arrival._replace(received_ns=self._last_ns)
+        if not self._queue.put(('message', arrival), len(arrival.data)):
             self.lost[source.topic] += 1
         elif source.runs is not None:
-            source.runs.add(frame_index(data))
+            source.runs.add(frame_index(arrival.data))
+
+    def finish(self) -> None:
+        """Queue what waits for its turn."""
+        for source, arrival in self._taken:
+            self._put(source, arrival)
+        self._taken.clear()
 
     def _is_alone(self, source: _Source) -> bool:
         """Return whether a topic has one publisher, so that its numbers are one series."""
