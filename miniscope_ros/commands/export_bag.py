@@ -65,6 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
+        if options.verify:
+            return _verify(options)
         return _check(options) if options.check else _export(options)
     except KeyboardInterrupt:
         _say('interrupted; nothing was exported')
@@ -100,6 +102,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--check', action='store_true',
                         help='export nothing: report on the recording, with a picture '
                              'BAG_report.png in the current folder')
+    parser.add_argument('--verify', action='store_true',
+                        help='export nothing: compare the recording with its certificate.json, '
+                             'byte by byte and message by message')
     parser.add_argument('--format', action='append', choices=_FORMATS, dest='formats',
                         help='what to write; may be given twice (default: miniscope_daq)')
     parser.add_argument('--codec', choices=_CODECS, default='ffv1',
@@ -112,12 +117,25 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--force', action='store_true',
                         help='replace the folder OUT and all that is in it')
     options = parser.parse_args(arguments)
-    if options.check == (options.out is not None):
-        parser.error('give BAG and OUT, or --check and BAG')
+    if (options.check or options.verify) == (options.out is not None):
+        parser.error('give BAG and OUT, or --check or --verify and BAG')
     if options.frames_per_file < 1:
         parser.error(f'--frames-per-file is {options.frames_per_file}; it has to be 1 or more')
     options.formats = options.formats or ['miniscope_daq']
     return options
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from miniscope_ros.recordings.certificate import read, verify
+
+    problems = verify(options.bag)
+    for problem in problems:
+        _say(problem)
+    if problems:
+        return PARTLY
+    files = read(options.bag)['files']
+    print(f'{options.bag} is as it was recorded: {len(files)} files, every message accounted for')
+    return DONE
 
 
 def _check(options: argparse.Namespace) -> int:
