@@ -115,6 +115,8 @@ class Recording:
         self._plan = plan
         self._graph = graph
         self._links = links
+        for link in links:
+            link.forget()
         self._stop = stop
         self._on_status = on_status
         self._recorder: Recorder | None = None

@@ -70,9 +70,14 @@ class ScopeLink:
             for message in self._graph.take(subscription):
                 take(message)
 
+    def forget(self) -> None:
+        """Forget the frames of an earlier recording."""
+        self.published = Published()
+        self._counting = False
+
     def begin_counting(self) -> None:
         """Count frames from now on."""
-        self.published = Published()
+        self.forget()
         self._counting = True
 
     def end_counting(self) -> None:

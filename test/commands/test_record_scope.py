@@ -39,8 +39,8 @@ def record_scope(
     """Run the command; what it and the recorder write to stderr can be read."""
     process = subprocess.Popen(
         [sys.executable, '-c', 'from miniscope_ros.commands.record_scope import main; main()',
-         '/miniscope', str(bag), '--min-free-gb=0', '--stop-free-gb=0', *options], env=environment, text=True, stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE)
+         '/miniscope', str(bag), '--min-free-gb=0', '--stop-free-gb=0', *options],
+        env=environment, text=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         yield process
     finally:

@@ -4,7 +4,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mcap.reader import make_reader
 from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.recordings.bag.mcap import read_mcap
@@ -113,7 +114,7 @@ def test_every_split_has_the_latched_message_and_no_message_is_lost(
 
 @pytest.fixture(scope='module')
 def flushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[bytes, list[int]]]:
-    """A file that was flushed after each tenth message, and how long it was then."""
+    """Yield a file that was flushed after each tenth message, and how long it was then."""
     folder = tmp_path_factory.mktemp('flushed') / 'bag'
     bag = BagWriter(folder)
     bag.add(channel('/stream'))

@@ -14,7 +14,7 @@ from recording_sessions import only_bag, session_node, SIMULATED, write_session
 
 @pytest.fixture(scope='module')
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recording of two files."""
+    """Return a recording of two files."""
     folder = tmp_path_factory.mktemp('recorded')
     file = write_session(folder, {'a': SIMULATED}, record={
         'recorder': 'builtin', 'split_gb': 0.008})
@@ -27,7 +27,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bag(recorded: Path, tmp_path: Path) -> Path:
-    """A copy of it that may be changed."""
+    """Return a copy of it that may be changed."""
     return Path(shutil.copytree(recorded, tmp_path / 'bag'))
 
 

@@ -4,7 +4,8 @@
 from pathlib import Path
 import shutil
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from miniscope_ros.errors import DeviceError
 from miniscope_ros.session.guard import check_room, free_bytes, Guard, Progress
 import pytest

@@ -152,13 +152,13 @@ def test_a_disk_with_too_little_room_is_refused(tmp_path: Path) -> None:
 def test_a_limit_of_the_file_size_is_a_write_error(tmp_path: Path) -> None:
     """The same on computers where nothing can be mounted: EFBIG in place of ENOSPC."""
     limit = 8_000_000
-    program = f'''
+    program = f"""
 import resource, signal, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 from miniscope_ros.session.builtin_recorder import main
 main(sys.argv[1:])
-'''
+"""
     bag = tmp_path / 'bag'
     with scope_node(SIMULATED, remap={'__node': 'a'}):
         result = subprocess.run(

@@ -5,7 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.session.session_file import (
     folder_name,
@@ -38,7 +39,7 @@ FAULTS: list[tuple[Any, str]] = [
     ({'scopes': [{'name': 'a b'}]}, "scopes[0].name is 'a b'"),
     ({'scopes': [{'name': 7}]}, 'scopes[0].name is 7: has to be a text'),
     ({'scopes': [{'name': 'a', 'namespace': '1'}]}, "scopes[0].namespace is '1'"),
-    ({'scopes': [{'name': 'a'}, {'name': 'a'}]}, 'scopes and cameras is \'/a\': stands there tw'),
+    ({'scopes': [{'name': 'a'}, {'name': 'a'}]}, "scopes and cameras is '/a': stands there tw"),
     ({'scopes': [{'name': 'a', 'package': 'x'}]}, 'scopes[0].package: is unknown'),
     ({'cameras': [{'name': 'a', 'package': 'x'}]}, 'cameras[0]: needs both package and exec'),
     ({'scopes': [{'name': 'a', 'parameters': 3}]}, 'scopes[0].parameters is 3'),
@@ -62,7 +63,7 @@ def test_all_faults_are_named_at_once() -> None:
 
 def test_a_whole_file(tmp_path: Path) -> None:
     file = tmp_path / 'session.yaml'
-    file.write_text('''
+    file.write_text("""
 session: {animal: m 1/2, cage: 7}
 record: {folder: "/data/{animal}/{experiment}_{date}_{time}", split_minutes: 10}
 scopes:
@@ -71,7 +72,7 @@ cameras:
 - {name: behaviour, parameters: {source: camera, device: '0'}}
 - {name: side, package: usb_cam, executable: usb_cam_node_exe}
 also: [/lab/door]
-''')
+""")
     session = read_session_file(file)
     assert session.session['cage'] == 7
     assert session.record.split_minutes == 10.0

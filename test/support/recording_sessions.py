@@ -25,7 +25,7 @@ LITTLE = {'min_free_gb': 0.0, 'stop_free_gb': 0.0}  # the disk's room is not wha
 def write_session(
     folder: Path, scopes: Mapping[str, Mapping[str, Any]], **sections: Any,
 ) -> Path:
-    """Write a session file; scopes are parameters by names, record is added to what suits tests."""
+    """Write a session file; scopes are parameters by names, record is what differs."""
     file = folder / 'session.yaml'
     record = {'folder': str(folder / 'bags' / '{animal}_{time}'), **LITTLE,
               **sections.pop('record', {})}
