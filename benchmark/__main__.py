@@ -23,8 +23,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         '--quick', action='store_true', help='seconds in place of minutes, for a first look')
     parser.add_argument(
-        '--figures', type=int, nargs='+', choices=range(1, 8), default=range(1, 8), metavar='N',
-        help='which of the figures 1 to 7; default all')
+        '--figures', type=int, nargs='+', choices=range(1, 9), default=range(1, 9), metavar='N',
+        help='which of the figures 1 to 8; default all')
     parser.add_argument(
         '--cpus', type=int, default=2, help='how many cores to use; default 2, 0 = all')
     parser.add_argument(

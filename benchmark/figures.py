@@ -1,6 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The seven figures, each a generator of table rows."""
+"""The figures, each a generator of table rows."""
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 import json
@@ -13,6 +13,7 @@ import time
 import numpy as np
 
 from . import topics
+from .recorder import record, recorders
 from .report import Row
 from .session import Kind, Notes, run, run_several, Session, Setting, Window
 
@@ -326,5 +327,17 @@ def stages(effort: Effort) -> Iterator[Row]:
         yield Row(7, name.removeprefix('wait and '), f'{ms:.3f} ms', '', *goal, numbers={'ms': ms})
 
 
+def recorder(effort: Effort) -> Iterator[Row]:
+    """Figure 8: what the recorder costs, and whether it loses anything."""
+    for kind in recorders():
+        for count, rate in ((1, 30.0), (1, 60.0), (1, 120.0), (2, 60.0)):
+            seen = record(kind, count, rate, effort.rate)
+            yield Row(
+                8, f'{kind} recorder, {count} scope{"s"[:count - 1]} of 608x608 at {rate:g} /s '
+                f'for {effort.rate:g} s: share of a core, messages lost, memory at first and at '
+                'last', f'{seen.share * 100:.1f} %, {seen.lost}, {seen.first_mb:.0f} MB, '
+                f'{seen.last_mb:.0f} MB', '', 'no loss', seen.lost == 0, asdict(seen))
+
+
 FIGURES: tuple[Callable[[Effort], Iterator[Row]], ...] = (
-    cpu_time, highest_rate, latency, start, memory, scale, stages)
+    cpu_time, highest_rate, latency, start, memory, scale, stages, recorder)
