@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+import itertools
 from pathlib import Path
 import signal
 import time
@@ -21,10 +22,20 @@ from virtual_daq import Box, BoxConfig, pacing_violations, VirtualDaq
 PROGRAMS = str(Path(__file__).parents[1] / 'support' / 'scope_programs.py')
 DARK = packets('20 01 FF, 58 00 72 FF')
 AT_ONCE = 4
+STUCK = 10.0  # [s] from the moment it hangs until it is dark
 SOON = 4.0  # [s]; launch sends SIGTERM 5 s after SIGINT, and loses patience then
+WATCHER = 'watcher: '
 LOUD = 'THE LIGHT MAY STILL BE ON'
 LIT = {'led': 50.0}
 STARTED: list[NodeProcess] = []
+
+
+def slowness() -> float:
+    """Return how many times longer than alone this process takes on a busy computer, 1 or more."""
+    begin, used = time.monotonic(), time.process_time()
+    while time.process_time() < used + 0.2:
+        pass
+    return max(1.0, (time.monotonic() - begin) / 0.2)
 
 
 @dataclass
@@ -42,8 +53,9 @@ class End:
 
     @property
     def output(self) -> str:
-        """Return what the node wrote at its end."""
-        return '\n'.join(self.node.lines[self.begin:])
+        """Return what the node itself wrote at its end."""
+        return '\n'.join(
+            itertools.takewhile(lambda line: WATCHER not in line, self.node.lines[self.begin:]))
 
 
 def start(box: Box, name: str, *python: str, **parameters: Any) -> NodeProcess:
@@ -97,9 +109,12 @@ def told_while_away(box: Box, name: str, returns: bool) -> End:
     if returns:
         node.wait_for_output('waiting up to 2 s')
         box.plug()
-    status = node.wait(deadline - time.monotonic())
-    return End(
-        box, node, True, box.led, status=status, result=box.executed[before:], begin=lines)
+    status = node.exit_status(deadline - time.monotonic())
+    executed = box.executed[before:]
+    if not returns:
+        box.plug()  # for the watcher, which waits for it
+    node.wait()
+    return End(box, node, True, box.led, status=status, result=executed, begin=lines)
 
 
 def told_when_frames_are_slow(box: Box, name: str, frozen: bool) -> End:
@@ -108,7 +123,10 @@ def told_when_frames_are_slow(box: Box, name: str, frozen: bool) -> End:
     if frozen:
         box.freeze()
     node.send_signal(signal.SIGINT)
-    return End(box, node, True, status=node.wait(SOON), led=box.led)
+    status = node.exit_status(SOON)
+    box.reset()  # for the watcher, which waits for frames
+    node.wait()
+    return End(box, node, True, status=status, led=box.led)
 
 
 def failing_in(kind: str, state: str) -> Callable[[Box, str], End]:
@@ -139,11 +157,34 @@ def without_a_context(box: Box, name: str) -> End:
     return End(box, node, lit, box.led)
 
 
-def killed(box: Box, name: str) -> End:
-    """End by kill -9, then configure another node."""
+def killed_by(number: int) -> Callable[[Box, str], End]:
+    """Return a way to end: by a signal that nothing in the node handles."""
+    def end(box: Box, name: str) -> End:
+        node = start_lit(box, name)
+        before = len(box.executed)
+        node.send_signal(number)
+        status = node.wait()
+        return End(box, node, True, box.led, status=status, result=box.executed[before:])
+    return end
+
+
+def stuck(box: Box, name: str) -> End:
+    """End in a C function that does not return and holds the interpreter's lock."""
+    node = start(box, name, PROGRAMS, 'stuck')
+    node.wait_for_output('lit')
+    lit, begin = box.led > 0.4, time.monotonic()
+    status = node.exit_status()
+    box.wait(lambda: box.led == 0.0)
+    took = time.monotonic() - begin
+    node.wait()
+    return End(box, node, lit, box.led, status=status, result=took)
+
+
+def killed_and_followed(box: Box, name: str) -> End:
+    """End by kill -9, and configure another node at once."""
     node = start_lit(box, name)
-    node.kill()
     before, lit = len(box.executed), box.led > 0.4
+    node.send_signal(signal.SIGKILL)
     node = start(box, name, auto_start=False)
     with Listener(f'/{name}') as listener:
         assert listener.change_state('configure')
@@ -176,7 +217,13 @@ WAYS: dict[str, Callable[[Box, str], End]] = {
     'capture': failing_in('capture', 'inactive'),
     'executor': failing_in('executor', 'inactive'),
     'context': without_a_context,
-    'killed': killed,
+    'sighup': told_by(signal.SIGHUP),
+    'sigquit': told_by(signal.SIGQUIT),
+    'sigkill': killed_by(signal.SIGKILL),
+    'sigsegv': killed_by(signal.SIGSEGV),
+    'sigabrt': killed_by(signal.SIGABRT),
+    'stuck': stuck,
+    'followed': killed_and_followed,
     'refused': refused,
 }
 NEVER_DARK: dict[str, Callable[[Box, str], End]] = {
@@ -221,9 +268,11 @@ def test_transitions_lead_to_their_states(ends: dict[str, End], way: str, state:
     assert pacing_violations(end.box.writes) == []
 
 
-@pytest.mark.parametrize('way', ['sigint', 'sigterm', 'returning', 'slow', 'gone', 'frozen'])
+@pytest.mark.parametrize('way', [
+    'sigint', 'sigterm', 'sighup', 'sigquit', 'returning', 'slow', 'gone', 'frozen'])
 def test_signals_end_it_in_order(ends: dict[str, End], way: str) -> None:
-    assert ends[way].status == 0
+    # Whoever started it learns by the status that the light may be on.
+    assert ends[way].status == (1 if way in NEVER_DARK else 0)
     assert not ends[way].box.busy
     assert 'Traceback' not in ends[way].node.output
 
@@ -247,9 +296,35 @@ def test_errors_are_told_with_their_cause(ends: dict[str, End], way: str, text: 
     assert ends[way].node.said('Traceback')
 
 
+@pytest.mark.parametrize(('way', 'number'), [
+    ('sigkill', signal.SIGKILL), ('sigsegv', signal.SIGSEGV), ('sigabrt', signal.SIGABRT),
+    ('stuck', signal.SIGKILL)])
+def test_the_watcher_makes_it_dark(ends: dict[str, End], way: str, number: int) -> None:
+    end = ends[way]
+    assert end.status == -number
+    pid = end.node.pid
+    assert f'watcher: scope_node (process {pid}) has ended and its light may' in end.node.output
+    assert end.node.said('The light of the Miniscope_V4_BNO is dark')
+    assert LOUD not in end.node.output
+    assert not end.box.busy
+
+
+def test_a_stuck_node_is_ended_and_made_dark(ends: dict[str, End]) -> None:
+    end = ends['stuck']
+    assert end.node.said('has given no sign of life for 3 s and its light may be on: ending it')
+    assert end.result < STUCK * slowness()
+
+
+def test_the_watcher_leaves_the_box_to_a_node_that_follows(ends: dict[str, End]) -> None:
+    end = ends['followed']
+    assert end.state == 'inactive'
+    assert end.box.busy
+    assert not end.node.said('cannot configure')
+
+
 def test_after_a_kill_dark_is_the_first_control_after_the_init_list(
         ends: dict[str, End]) -> None:
-    executed = ends['killed'].result
+    executed = ends['followed'].result
     start_of_init = executed.index(b'\xc0\x22\x02')
     assert executed[start_of_init + 11:start_of_init + 17] == 3 * DARK
 
