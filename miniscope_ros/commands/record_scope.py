@@ -39,6 +39,7 @@ _NODE_IS_THERE = 20.0
 _TRANSITION = 30.0
 _RECORDER_LISTENS = 20.0
 _NODE_ENDS = 8.0
+_NODE_RETURNS = 20.0
 _RECORDER_TAKES = 0.5  # what has arrived, but not yet been taken from its queue
 _RECORDER_ENDS = 25.0
 
@@ -95,7 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stop = Stop()
     stop.install()
     try:
-        _record('/' + options.scope.strip('/'), Path(options.bag), options.display, stop)
+        _record('/' + options.scope.strip('/'), Path(options.bag), options.display, stop,
+                respawn=options.respawn)
     except Interrupted:
         print('record_scope: ended before there was anything to record', flush=True)
     except (MiniscopeError, OSError) as error:
@@ -110,11 +112,15 @@ def _parser() -> argparse.ArgumentParser:
         'listens, and stops the recorder after the node has ended. End both with SIGINT.')
     parser.add_argument('scope', help='full name of the node, as /lab/miniscope')
     parser.add_argument('bag', help='folder of the new bag')
+    parser.add_argument(
+        '--respawn', action='store_true',
+        help='a node that dies is started again by somebody else: go on recording')
     parser.add_argument('--display', action='store_true', help='record image_display, too')
     return parser
 
 
-def _record(scope: str, folder: Path, display: bool, stop: Stop) -> None:
+def _record(
+        scope: str, folder: Path, display: bool, stop: Stop, *, respawn: bool = False) -> None:
     if folder.exists():
         raise ConfigurationError(f'{folder} exists already: name a folder that does not')
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -139,8 +145,13 @@ def _record(scope: str, folder: Path, display: bool, stop: Stop) -> None:
             with contextlib.suppress(Interrupted):  # it may become active all the same
                 client.change_state('activate', _TRANSITION)
             print(f'record_scope: recording {scope} into {folder}', flush=True)
-            deadline = math.inf
-            while client.has_publisher(f'{scope}/control_changes') and time.monotonic() < deadline:
+            deadline, seen = math.inf, time.monotonic()
+            while time.monotonic() < deadline:
+                if client.has_publisher(f'{scope}/control_changes'):
+                    seen = time.monotonic()
+                elif (not respawn or stop.event.is_set()
+                        or time.monotonic() > seen + _NODE_RETURNS):
+                    break
                 recorder.check()
                 if stop.event.is_set():
                     # The node was told to end, too.

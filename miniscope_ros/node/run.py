@@ -22,6 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 _JOIN = 3.0
 _END = 3.4  # [s] after the wish to end: then nobody is waited for any more, to be over in 4
 _REST_S = (0.05, 1.0)  # after an error of the executor, doubled each time until it works again
+_FINALIZED_S = 1.0  # so long is a node there that was shut down
 _REPEAT_S = 10.0  # so often is an error logged that is met again and again
 
 
@@ -82,7 +83,13 @@ def _run_node(stop: Stop) -> int:
 
 def _spin(executor: SingleThreadedExecutor, node: ScopeNode, stop: Stop) -> None:
     rest, told = _REST_S[0], -math.inf
+    finalized = math.inf
     while not stop.event.is_set():
+        if node.finalized:
+            # Nothing leads out of that state; whoever asked for it may still look at it.
+            finalized = min(finalized, time.monotonic())
+            if time.monotonic() > finalized + _FINALIZED_S:
+                stop.request()
         try:
             executor.spin_once(timeout_sec=1.0)
         except ExternalShutdownException:

@@ -107,6 +107,11 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
 
     # Start and end, called by run()
 
+    @property
+    def finalized(self) -> bool:
+        """Return whether it was shut down."""
+        return self._stage() == 'finalized'
+
     def start(self) -> None:
         """Configure and activate by itself, if that is wanted; on the executor."""
         if self._settings['auto_start']:

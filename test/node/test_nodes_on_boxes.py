@@ -17,6 +17,7 @@ from listening import Listener, RELIABLE
 from node_process import NodeProcess, PATIENCE
 import numpy as np
 import pytest
+from slowness import slowness
 from virtual_daq import Box, BoxConfig, pacing_violations, VirtualDaq
 
 PROGRAMS = str(Path(__file__).parents[1] / 'support' / 'scope_programs.py')
@@ -28,14 +29,6 @@ WATCHER = 'watcher: '
 LOUD = 'THE LIGHT MAY STILL BE ON'
 LIT = {'led': 50.0}
 STARTED: list[NodeProcess] = []
-
-
-def slowness() -> float:
-    """Return how many times longer than alone this process takes on a busy computer, 1 or more."""
-    begin, used = time.monotonic(), time.process_time()
-    while time.process_time() < used + 0.2:
-        pass
-    return max(1.0, (time.monotonic() - begin) / 0.2)
 
 
 @dataclass
