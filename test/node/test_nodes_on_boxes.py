@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Whole nodes over DDS, each on a virtual box: dark after each way to end, and two at once."""
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 import itertools
@@ -226,25 +226,38 @@ NEVER_DARK: dict[str, Callable[[Box, str], End]] = {
 ALL = {**WAYS, **NEVER_DARK}
 
 
+class Ends:
+    """How a node ended in each way; an error of one way is raised by the tests of that way."""
+
+    def __init__(self, futures: dict[str, Future[End]]) -> None:
+        self._futures = futures
+
+    def __getitem__(self, way: str) -> End:
+        return self._futures[way].result()
+
+
 @pytest.fixture(scope='module')
-def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, End]]:
+def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ends]:
     """Let a node end in each way, some at a time."""
     configs = [
         BoxConfig(image='lit', port=f'{bus}-{bus}', reset_time=0.2)
         for bus in range(1, len(ALL) + 1)]
     with VirtualDaq(tmp_path_factory.mktemp('ends'), configs) as rig, \
             ThreadPoolExecutor(AT_ONCE) as pool:
-        results = pool.map(lambda way, box: ALL[way](box, f'scope_{way}'), ALL, rig.boxes)
+        futures = {
+            way: pool.submit(end, box, f'scope_{way}')
+            for (way, end), box in zip(ALL.items(), rig.boxes, strict=True)}
         try:
-            yield dict(zip(ALL, results, strict=True))
+            yield Ends(futures)
         finally:
+            pool.shutdown(cancel_futures=True)
             for node in STARTED:
                 if node.alive:
                     node.kill()
 
 
 @pytest.mark.parametrize('way', WAYS)
-def test_it_was_lit_and_is_dark(ends: dict[str, End], way: str) -> None:
+def test_it_was_lit_and_is_dark(ends: Ends, way: str) -> None:
     end = ends[way]
     assert end.lit
     assert end.led == 0.0, end.node.output
@@ -254,7 +267,7 @@ def test_it_was_lit_and_is_dark(ends: dict[str, End], way: str) -> None:
 
 @pytest.mark.parametrize(('way', 'state'), [
     ('deactivate', 'inactive'), ('cleanup', 'unconfigured'), ('shutdown', 'finalized')])
-def test_transitions_lead_to_their_states(ends: dict[str, End], way: str, state: str) -> None:
+def test_transitions_lead_to_their_states(ends: Ends, way: str, state: str) -> None:
     end = ends[way]
     assert end.state == state
     assert end.box.streaming == (way == 'deactivate')
@@ -263,28 +276,28 @@ def test_transitions_lead_to_their_states(ends: dict[str, End], way: str, state:
 
 @pytest.mark.parametrize('way', [
     'sigint', 'sigterm', 'sighup', 'sigquit', 'returning', 'slow', 'gone', 'frozen'])
-def test_signals_end_it_in_order(ends: dict[str, End], way: str) -> None:
+def test_signals_end_it_in_order(ends: Ends, way: str) -> None:
     # Whoever started it learns by the status that the light may be on.
     assert ends[way].status == (1 if way in NEVER_DARK else 0)
     assert not ends[way].box.busy
     assert 'Traceback' not in ends[way].node.output
 
 
-def test_a_box_that_comes_back_in_time_is_made_dark_at_the_end(ends: dict[str, End]) -> None:
+def test_a_box_that_comes_back_in_time_is_made_dark_at_the_end(ends: Ends) -> None:
     end = ends['returning']
     assert end.result[-6:] == 3 * DARK
     assert end.node.said('came back and was made dark')
 
 
 @pytest.mark.parametrize('way', NEVER_DARK)
-def test_what_could_not_be_made_dark_is_said(ends: dict[str, End], way: str) -> None:
+def test_what_could_not_be_made_dark_is_said(ends: Ends, way: str) -> None:
     assert ends[way].output.count(LOUD) == 1
 
 
 @pytest.mark.parametrize(('way', 'text'), [
     ('transition', 'a transition that fails'), ('capture', 'destruction was requested'),
     ('executor', 'a callback that fails')])
-def test_errors_are_told_with_their_cause(ends: dict[str, End], way: str, text: str) -> None:
+def test_errors_are_told_with_their_cause(ends: Ends, way: str, text: str) -> None:
     assert text in ends[way].result
     assert ends[way].node.said('Traceback')
 
@@ -292,7 +305,7 @@ def test_errors_are_told_with_their_cause(ends: dict[str, End], way: str, text: 
 @pytest.mark.parametrize(('way', 'number'), [
     ('sigkill', signal.SIGKILL), ('sigsegv', signal.SIGSEGV), ('sigabrt', signal.SIGABRT),
     ('stuck', signal.SIGKILL)])
-def test_the_watcher_makes_it_dark(ends: dict[str, End], way: str, number: int) -> None:
+def test_the_watcher_makes_it_dark(ends: Ends, way: str, number: int) -> None:
     end = ends[way]
     assert end.status == -number
     pid = end.node.pid
@@ -302,13 +315,13 @@ def test_the_watcher_makes_it_dark(ends: dict[str, End], way: str, number: int) 
     assert not end.box.busy
 
 
-def test_a_stuck_node_is_ended_and_made_dark(ends: dict[str, End]) -> None:
+def test_a_stuck_node_is_ended_and_made_dark(ends: Ends) -> None:
     end = ends['stuck']
     assert end.node.said('has given no sign of life for 3 s and its light may be on: ending it')
     assert end.result < STUCK * slowness()
 
 
-def test_the_watcher_leaves_the_box_to_a_node_that_follows(ends: dict[str, End]) -> None:
+def test_the_watcher_leaves_the_box_to_a_node_that_follows(ends: Ends) -> None:
     end = ends['followed']
     assert end.state == 'inactive'
     assert end.box.busy
@@ -316,13 +329,13 @@ def test_the_watcher_leaves_the_box_to_a_node_that_follows(ends: dict[str, End])
 
 
 def test_after_a_kill_dark_is_the_first_control_after_the_init_list(
-        ends: dict[str, End]) -> None:
+        ends: Ends) -> None:
     executed = ends['followed'].result
     start_of_init = executed.index(b'\xc0\x22\x02')
     assert executed[start_of_init + 11:start_of_init + 17] == 3 * DARK
 
 
-def test_an_activation_that_fails_leaves_it_inactive(ends: dict[str, End]) -> None:
+def test_an_activation_that_fails_leaves_it_inactive(ends: Ends) -> None:
     end = ends['refused']
     assert end.result is False
     assert end.state == 'inactive'
