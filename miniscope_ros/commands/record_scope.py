@@ -17,6 +17,8 @@ import sys
 from miniscope_ros.errors import MiniscopeError
 from miniscope_ros.stop import Stop
 
+NODE_RETURNS_S = 20.0  # [s]
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Record until a signal; exit status 1, with the reason, if that was not possible."""
@@ -42,9 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f'record_scope: NOT RECORDED: {error}', file=sys.stderr, flush=True)
         sys.exit(1)
     # Only now what takes long to import: a folder that exists is told at once.
-    from miniscope_ros.session.run import run
-    sys.exit(run(session, stop, start=True, once=True, name='record_' + name,
-                 namespace=f'/{namespace}', ros_arguments=[]))
+    from miniscope_ros.session.run import run, Task
+    task = Task(
+        name=f'record_{name}', start=True, once=True,
+        returns_s=NODE_RETURNS_S if options.respawn else 0.0)
+    sys.exit(run(session, stop, task, [], namespace=f'/{namespace}'))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
         'listens, and stops the recorder after the node has ended. End both with SIGINT.')
     parser.add_argument('scope', help='full name of the node, as /lab/miniscope')
     parser.add_argument('bag', help='folder of the new bag')
+    parser.add_argument(
+        '--respawn', action='store_true',
+        help='a node that dies is started again by somebody else: go on recording')
     parser.add_argument('--display', action='store_true', help='record image_display, too')
     parser.add_argument('--also', nargs='*', default=[], metavar='TOPIC',
                         help='other topics, by their full names')

@@ -33,9 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f'session_node: {error}', file=sys.stderr, flush=True)
         sys.exit(1)
     # Only now what takes long to import: a faulty file is told at once.
-    from miniscope_ros.session.run import run
-    sys.exit(run(session, stop, start=options.start, programs=options.programs,
-                 once=options.once, folder=options.folder, ros_arguments=ros))
+    from miniscope_ros.session.run import run, Task
+    sys.exit(run(session, stop, Task(
+        start=options.start, folder=options.folder, once=options.once,
+        programs=options.programs), ros))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -78,6 +78,7 @@ class Plan:
     facts: Mapping[str, Any] = field(default_factory=dict)  # for the certificate
     trigger: Trigger | None = None
     ends_with_scopes: bool = False  # a scope that ends is no error, and ends the recording
+    returns_s: float = 0.0  # so long a scope that has ended may take to be started again
 
 
 @dataclass
@@ -328,8 +329,10 @@ class Recording:
             self._gone_since = math.inf
             return
         self._gone_since = min(self._gone_since, now)
+        for link in gone:
+            link.has_ended = True
         if self._plan.ends_with_scopes:
-            if len(gone) == len(self._links):
+            if len(gone) == len(self._links) and now - self._gone_since >= self._plan.returns_s:
                 self._reason = 'the scopes have ended'
         elif now - self._gone_since > _GONE_S:
             for link in gone:
@@ -415,7 +418,8 @@ class Recording:
         for link in self._links:
             problems += missing_frames(
                 link.name, link.published, recorded,
-                whole=self._plan.settings.restart or not link.was_active)
+                whole=not link.has_ended and (
+                    self._plan.settings.restart or not link.was_active))
         if problems and error is None:
             error = DeviceError('; '.join(problems))
         verdict = 'failed' if error is not None else 'complete'

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, ExitStack
+from dataclasses import dataclass
 import logging
 import os
 import sys
@@ -18,6 +19,7 @@ from miniscope_ros.session.programs import Programs
 from miniscope_ros.session.session_file import SessionFile
 from miniscope_ros.session.session_node import SessionNode
 from miniscope_ros.stop import Stop
+from miniscope_ros.watch.middleware import load_profile, must_start
 import rclpy
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
@@ -28,52 +30,57 @@ _ENDS_S = 2.0
 _THREADS = 3  # start may wait, stop may wait, and a note is taken all the same
 
 
-def run(
-    session: SessionFile, stop: Stop, *, start: bool = False, programs: bool = False,
-    name: str = 'session', once: bool = False, folder: str = '',
-    ros_arguments: list[str] | None = None, **options: Any,
-) -> int:
-    """
-    Run until stop, or with once until the first recording has ended; return the exit status.
+@dataclass(frozen=True)
+class Task:
+    """What the program is to do."""
 
-    start: begin a recording at once, into folder where one is given. programs: start the nodes
-    of the session, too, and end them. Further options are the node's.
-    """
-    rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
+    name: str = 'session'  # of the node
+    start: bool = False  # begin a recording at once
+    folder: str = ''  # of that recording; empty: by the session file
+    once: bool = False  # end with the first recording
+    programs: bool = False  # start the nodes of the session, too, and end them
+    returns_s: float = 0.0  # so long a scope that has ended may take to be started again [s]
+
+
+def run(session: SessionFile, stop: Stop, task: Task, ros_arguments: list[str] | None = None,
+        **options: Any) -> int:
+    """Run until stop, or until the task is done; return the exit status. options: of the node."""
+    load_profile()
+    with must_start(task.name):
+        rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(f'{name}: %(message)s'))
+    handler.setFormatter(logging.Formatter(f'{task.name}: %(message)s'))
     package = logging.getLogger('miniscope_ros')
     package.addHandler(handler)
     package.setLevel(logging.INFO)
     package.propagate = False
     try:
-        return _run(session, stop, start, programs, name, once, folder, options)
+        return _run(session, stop, task, options)
     except MiniscopeError as error:
-        print(f'{name}: NOT RECORDED: {error}', file=sys.stderr, flush=True)
+        print(f'{task.name}: NOT RECORDED: {error}', file=sys.stderr, flush=True)
         return 1
     finally:
         package.removeHandler(handler)
         rclpy.try_shutdown()
+        stop.finish()
 
 
-def _run(session: SessionFile, stop: Stop, start: bool, programs: bool, name: str, once: bool,
-         folder: str, options: dict[str, Any]) -> int:
+def _run(session: SessionFile, stop: Stop, task: Task, options: dict[str, Any]) -> int:
     with ExitStack() as stack:
-        node = SessionNode(session, stop.event, name, **options)
+        node = SessionNode(session, stop.event, task.name, **options)
         stack.callback(node.destroy_node)
         stack.enter_context(_spinning(node))
-        started = stack.enter_context(
-            Programs(session.devices)) if programs else None
-        graph = stack.enter_context(Graph(f'{name}_{os.getpid()}', stop.event))
-        if start:
-            node.ask(folder)
+        started = stack.enter_context(Programs(session.devices)) if task.programs else None
+        graph = stack.enter_context(Graph(f'{task.name}_{os.getpid()}', stop.event))
+        if task.start:
+            node.ask(task.folder)
 
         def is_well() -> None:
             if started is not None and (failed := started.failed()):
                 raise DeviceError(f'{", ".join(failed)} ended with an error, see above')
 
-        node.run(graph, once=once, ends_with_scopes=once and not session.cameras
-                 and len(session.scopes) == 1, is_well=is_well)
+        node.run(graph, once=task.once, returns_s=task.returns_s,
+                 ends_with_scopes=task.once and len(session.devices) == 1, is_well=is_well)
         return 1 if node.has_failed else 0
 
 

@@ -38,6 +38,7 @@ class ScopeLink:
         self.device_type = ''
         self.levels = -1  # of the digital inputs, a bit mask; -1 unknown
         self.was_active = False  # before the recording
+        self.has_ended = False  # during the recording, and may be back
         self._counting = False
         self._graph = graph
         node = graph.node
@@ -73,6 +74,7 @@ class ScopeLink:
     def forget(self) -> None:
         """Forget the frames of an earlier recording."""
         self.published = Published()
+        self.has_ended = False
         self._counting = False
 
     def begin_counting(self) -> None:

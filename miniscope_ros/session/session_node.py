@@ -145,11 +145,12 @@ class SessionNode(Node):  # type: ignore[misc]
     # Recordings, in the thread that runs them
 
     def run(self, graph: Graph, *, once: bool = False, ends_with_scopes: bool = False,
-            is_well: Callable[[], None] = lambda: None) -> None:
+            returns_s: float = 0.0, is_well: Callable[[], None] = lambda: None) -> None:
         """
         Record what is asked for until the program is to end.
 
-        once: end after the first recording. is_well is asked while nothing is recorded, and
+        once: end after the first recording. returns_s: so long a scope that has ended may take
+        to be started again [s]. is_well is asked while nothing is recorded, and
         raises to end the program.
         """
         links = [ScopeLink(graph, device) for device in self._session.devices
@@ -161,7 +162,8 @@ class SessionNode(Node):  # type: ignore[misc]
                 is_well()
                 continue
             try:
-                again = self._record(graph, links, request, ends_with_scopes)
+                again = self._record(
+                    graph, links, request, ends_with_scopes, returns_s)
             finally:
                 with self._lock:
                     self._current = None
@@ -173,7 +175,7 @@ class SessionNode(Node):  # type: ignore[misc]
                 return
 
     def _record(self, graph: Graph, links: list[ScopeLink], request: _Request,
-                ends_with_scopes: bool) -> bool:
+                ends_with_scopes: bool, returns_s: float) -> bool:
         """Record; return whether the next one is to wait for its trigger."""
         try:
             parameters = self._look_at(graph, links)
@@ -190,7 +192,7 @@ class SessionNode(Node):  # type: ignore[misc]
                                else facts)
         plan = replace(
             request.plan, documents=self._documents(), facts=facts, trigger=trigger,
-            ends_with_scopes=ends_with_scopes)
+            ends_with_scopes=ends_with_scopes, returns_s=returns_s)
         if request.notes:
             self._take_note(String(data=request.notes))
         recording = Recording(plan, graph, links, request.stop, self._publish)

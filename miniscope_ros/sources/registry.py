@@ -16,35 +16,49 @@ from miniscope_ros.sources.source import Source
 from miniscope_ros.transports import discovery
 from miniscope_ros.transports.v4l2 import V4l2Transport
 
+OnOpening = Callable[[str, str], None]
+"""Called with path and USB port before a DAQ box is opened."""
+
 _SIMULATION = {'seed': 1.0, 'loss_on_the_way': 0.0, 'loss_at_the_source': 0.0}
 
 
 def make_source(
     values: Mapping[str, Any], device_type: DeviceType | None, stop: Event,
+    on_opening: OnOpening = lambda path, usb_port: None,
 ) -> Source:
-    """Return the source that parameter values ask for; opens nothing."""
+    """
+    Return the source that parameter values ask for; opens nothing.
+
+    on_opening is called with path and USB port before each opening of a DAQ box.
+    """
+    if values['source'] == 'daq':
+        return _daq(values, device_type, stop, on_opening)
     return SOURCES[values['source']](values, device_type, stop)
 
 
 def make_daq(
     device: str, device_type: DeviceType, stop: Event, controls: Mapping[str, float],
-    max_led: float = math.inf,
+    max_led: float = math.inf, on_opening: OnOpening = lambda path, usb_port: None,
 ) -> MiniscopeSource:
     """Return the scope on a DAQ box; controls are the values to send, by name."""
     def find(port: str) -> V4l2Transport:
         found = discovery.find_port(port) if port else discovery.find(device)
         if found is None:
             raise DeviceAbsent(f'no DAQ box at USB port {port}: plug it in there again')
+        on_opening(found.path, found.usb_port)
         return V4l2Transport(found.path, found.usb_port)
 
     return MiniscopeSource(device_type, find, stop, values=controls, max_led=max_led)
 
 
-def _daq(values: Mapping[str, Any], device_type: DeviceType | None, stop: Event) -> Source:
+def _daq(
+    values: Mapping[str, Any], device_type: DeviceType | None, stop: Event,
+    on_opening: OnOpening = lambda path, usb_port: None,
+) -> Source:
     assert device_type is not None
     return make_daq(
         values['device'], device_type, stop, _controls(values, device_type),
-        values.get('max_led', math.inf))
+        values.get('max_led', math.inf), on_opening)
 
 
 def _simulated(values: Mapping[str, Any], device_type: DeviceType | None, stop: Event) -> Source:

@@ -440,4 +440,7 @@ def client_environ(root: Path, library_file: Path) -> dict[str, str]:
     before = [p for p in os.environ.get('LD_PRELOAD', '').split(':') if p]
     if str(library_file) not in before:
         before.append(str(library_file))
-    return {**os.environ, 'LD_PRELOAD': ':'.join(before), 'VIRTUAL_DAQ_ROOT': str(root)}
+    return {
+        **os.environ, 'LD_PRELOAD': ':'.join(before), 'VIRTUAL_DAQ_ROOT': str(root),
+        # What is noted of boxes is of these, not of others with the same USB port.
+        'XDG_RUNTIME_DIR': str(root)}
