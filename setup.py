@@ -28,6 +28,7 @@ setup(
     install_requires=['setuptools'],
     extras_require={
         'test': ['pytest'],
+        'record': ['mcap'],
         'export': ['matplotlib', 'rosbags>=0.11', 'tqdm'],
         'nwb': ['ndx-miniscope', 'pynwb'],
         'syntalos': ['av', 'edlio'],

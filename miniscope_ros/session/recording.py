@@ -255,6 +255,9 @@ class Recording:
         self._begun = time.monotonic()
         self._began_ns = time.time_ns()
         _log.info('recording %d scopes into %s', len(self._links), self._plan.folder)
+        silent = [topic for topic in self._plan.topics if not self._graph.has_publisher(topic)]
+        if silent:
+            self._warn(f'nobody publishes {", ".join(silent)} yet')
         self._say(RecordingState.RECORDING)
 
     def _measure_skew(self) -> None:

@@ -31,8 +31,9 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource  # n
 
 ARGUMENTS = {
     'name', 'namespace', 'source', 'device', 'device_type', 'frame_rate', 'led', 'max_led', 'gain',
-    'focus', 'display_mode', 'replay_path', 'params_file', 'record', 'record_display', 'respawn',
-    'required', 'viewer', 'log_level'}
+    'focus', 'display_mode', 'replay_path', 'params_file', 'record', 'record_display',
+    'record_also', 'storage_config', 'split_minutes', 'duration_minutes', 'respawn', 'required',
+    'viewer', 'log_level'}
 LOUD = 'THE LIGHT MAY STILL BE ON'
 SIMULATED = {'source': 'simulated', 'led': 20}
 PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
