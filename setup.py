@@ -28,6 +28,7 @@ setup(
     install_requires=['setuptools'],
     extras_require={
         'test': ['pytest'],
+        'record': ['mcap'],
         'export': ['matplotlib', 'rosbags>=0.11', 'tqdm'],
         'panel': ['aiohttp'],
         'nwb': ['ndx-miniscope', 'pynwb'],
@@ -40,6 +41,7 @@ setup(
         f'lights_off = {NAME}.commands.lights_off:main',
         f'export_bag = {NAME}.commands.export_bag:main',
         f'panel = {NAME}.commands.panel:main',
+        f'session_node = {NAME}.commands.session_node:main',
         f'record_scope = {NAME}.commands.record_scope:main',
     ]},
 )

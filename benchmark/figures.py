@@ -14,6 +14,7 @@ import numpy as np
 
 from . import panel, topics
 from .effort import Effort
+from .recorder import record, recorders
 from .report import Row
 from .session import Kind, Notes, run, run_several, Session, Setting, Window
 
@@ -310,6 +311,18 @@ def stages(effort: Effort) -> Iterator[Row]:
         yield Row(7, name.removeprefix('wait and '), f'{ms:.3f} ms', '', *goal, numbers={'ms': ms})
 
 
+def recorder(effort: Effort) -> Iterator[Row]:
+    """Figure 8: what the recorder costs, and whether it loses anything."""
+    for kind in recorders():
+        for count, rate in ((1, 30.0), (1, 60.0), (1, 120.0), (2, 60.0)):
+            seen = record(kind, count, rate, effort.rate)
+            yield Row(
+                8, f'{kind} recorder, {count} scope{"s"[:count - 1]} of 608x608 at {rate:g} /s '
+                f'for {effort.rate:g} s: share of a core, messages lost, memory at first and at '
+                'last', f'{seen.share * 100:.1f} %, {seen.lost}, {seen.first_mb:.0f} MB, '
+                f'{seen.last_mb:.0f} MB', '', 'no loss', seen.lost == 0, asdict(seen))
+
+
 FIGURES: dict[int, Callable[[Effort], Iterator[Row]]] = {
     1: cpu_time, 2: highest_rate, 3: latency, 4: start, 5: memory, 6: scale, 7: stages,
-    9: panel.page}
+    8: recorder, 9: panel.page}

@@ -125,10 +125,10 @@ class Session:
         self.setting = setting
         self._folder = folder
         self._box = rig.box
-        self._scope = f'/scope{next(_numbers)}/miniscope'
+        self.scope = f'/scope{next(_numbers)}/miniscope'
         environment = rig.environ() if setting.kind in ('node', 'peer', 'stages') else None
         self.listener = Process(
-            ['-m', 'benchmark.listener', self._scope, str(folder / 'heard.npz'),
+            ['-m', 'benchmark.listener', self.scope, str(folder / 'heard.npz'),
              *setting.listens], folder / 'listener.log') if setting.listens else None
         self.publisher = Process(self._command(), folder / 'publisher.log', environment)
 
@@ -136,17 +136,17 @@ class Session:
         setting = self.setting
         width, height = (str(length) for length in setting.size)
         if setting.kind in FLOORS:
-            return ['-m', 'benchmark.floor', setting.kind, self._scope,
+            return ['-m', 'benchmark.floor', setting.kind, self.scope,
                     str(self._folder / 'stamps.npy'), width, height, str(setting.rate),
                     *setting.listens]
         if setting.kind == 'peer':
             return ['-m', 'benchmark.peer', self._box.path, width, height, str(setting.rate),
-                    self._scope]
+                    self.scope]
         given = {**PARAMETERS, 'device_type': setting.device_type, 'source': 'simulated'}
         if setting.kind != 'simulated':
             given |= {'source': 'daq', 'device': self._box.path}
         program = ('-m', 'benchmark.stages') if setting.kind == 'stages' else NODE
-        namespace = self._scope.rpartition('/')[0]
+        namespace = self.scope.rpartition('/')[0]
         return [*program, '--ros-args', '-r', f'__ns:={namespace}', *(
             part for name, value in given.items() for part in ('-p', f'{name}:={value}'))]
 

@@ -30,6 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     interruption.install()
     try:
+        if options.verify:
+            return _verify(options)
         # Here, so that a library which is missing is told with its remedy.
         from miniscope_ros.recordings.export.run import check, export, Options
         chosen = Options(
@@ -61,6 +63,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--check', action='store_true',
                         help='export nothing: report on the recording, with a picture '
                              'BAG_report.png in the current folder')
+    parser.add_argument('--verify', action='store_true',
+                        help='export nothing: compare the recording with its certificate.json, '
+                             'byte by byte and message by message')
     parser.add_argument('--format', action='append', choices=_FORMATS, dest='formats',
                         help='what to write; may be given twice (default: miniscope_daq)')
     parser.add_argument('--codec', choices=_CODECS, default='ffv1',
@@ -74,12 +79,25 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
                         help='replace an earlier export in OUT, if nothing in it was changed '
                              'or added')
     options = parser.parse_args(arguments)
-    if options.check == (options.out is not None):
-        parser.error('give BAG and OUT, or --check and BAG')
+    if (options.check or options.verify) == (options.out is not None):
+        parser.error('give BAG and OUT, or --check or --verify and BAG')
     if options.frames_per_file < 1:
         parser.error(f'--frames-per-file is {options.frames_per_file}; it has to be 1 or more')
     options.formats = options.formats or ['miniscope_daq']
     return options
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from miniscope_ros.recordings.certificate import read, verify
+
+    problems = verify(options.bag)
+    for problem in problems:
+        _say(problem)
+    if problems:
+        return PARTLY
+    files = read(options.bag)['files']
+    print(f'{options.bag} is as it was recorded: {len(files)} files, every message accounted for')
+    return DONE
 
 
 def _say(text: str) -> None:

@@ -13,13 +13,17 @@ import time
 import cv2
 from miniscope_ros.node.logging_bridge import RosHandler
 from miniscope_ros.node.scope_node import ScopeNode
-from miniscope_ros.stop import Stop
+from miniscope_ros.stop import Stop, STALLED_STATUS
+from miniscope_ros.watch.middleware import must_start
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 _JOIN = 3.0
 _END = 3.4  # [s] after the wish to end: then nobody is waited for any more, to be over in 4
+_REST_S = (0.05, 1.0)  # after an error of the executor, doubled each time until it works again
+_FINALIZED_S = 1.0  # so long is a node there that was shut down
+_REPEAT_S = 10.0  # so often is an error logged that is met again and again
 
 
 def run(stop: Stop) -> int:
@@ -27,7 +31,8 @@ def run(stop: Stop) -> int:
     # One image at a time is processed: threads of OpenCV's own would only cost.
     cv2.setNumThreads(1)
     try:
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        with must_start('scope_node'):
+            rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:
         return _refuse(error)
     try:
@@ -44,7 +49,8 @@ def _refuse(error: Exception) -> int:
 
 def _run_node(stop: Stop) -> int:
     try:
-        node = ScopeNode(stop.event)
+        with must_start('scope_node'):
+            node = ScopeNode(stop.event)
     except Exception as error:  # rclpy, too, has its ways to say that a value is no good
         return _refuse(error)
     handler = RosHandler(node.get_logger())
@@ -65,18 +71,35 @@ def _run_node(stop: Stop) -> int:
         spinner.join(_JOIN)
     finally:
         node.end(deadline)
+        node.watch.finish()
         executor.remove_node(node)
         package.removeHandler(handler)
         node.destroy_node()
-    return 0
+    if node.watch.left_lit:
+        # The words may have come from a thread that the log was closed to.
+        return 1
+    return STALLED_STATUS if stop.stalled else 0
 
 
 def _spin(executor: SingleThreadedExecutor, node: ScopeNode, stop: Stop) -> None:
+    rest, told = _REST_S[0], -math.inf
+    finalized = math.inf
     while not stop.event.is_set():
+        if node.finalized:
+            # Nothing leads out of that state; whoever asked for it may still look at it.
+            finalized = min(finalized, time.monotonic())
+            if time.monotonic() > finalized + _FINALIZED_S:
+                stop.request()
         try:
             executor.spin_once(timeout_sec=1.0)
         except ExternalShutdownException:
             stop.request()
         except Exception as error:
             # Whatever it was, the light goes dark and the node stays to tell of it.
-            node.fail(error)
+            log = time.monotonic() > told + _REPEAT_S
+            told = time.monotonic() if log else told
+            node.fail(error, log=log)
+            stop.event.wait(rest)
+            rest = min(2 * rest, _REST_S[1])
+        else:
+            rest = _REST_S[0]

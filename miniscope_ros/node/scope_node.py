@@ -35,6 +35,7 @@ from miniscope_ros.node.publishers import Publishers, TransformSender, wait_for_
 from miniscope_ros.node.start_wait import StartWait
 from miniscope_ros.sources.registry import find_device, make_source, reset_device
 from miniscope_ros.sources.source import Source
+from miniscope_ros.watch.watch import Watch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -63,6 +64,9 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         self._acquisition: CaptureEngine | None = None
         self._settings = Parameters(self, self._stage)
         self._device_type = self._declare()
+        self.watch = Watch(
+            self.light_may_be_on, stop, self._device_type.name if self._device_type else '',
+            self._settings['device_catalog'])
         self._validator = OrientationValidator()
         self._topics = Publishers(self, self._settings.values, self._on_stopped)
         self._diagnostics = Diagnostics(f'{self.get_namespace()}/{self.get_name()}'.strip('/'))
@@ -107,6 +111,11 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
 
     # Start and end, called by run()
 
+    @property
+    def finalized(self) -> bool:
+        """Return whether it was shut down."""
+        return self._stage() == 'finalized'
+
     def start(self) -> None:
         """Configure and activate by itself, if that is wanted; on the executor."""
         if self._settings['auto_start']:
@@ -142,14 +151,24 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
 
         deadline is a monotonic time [s] after which nobody is waited for.
         """
-        if self._stage() in ('unconfigured', 'inactive', 'active'):
-            self.trigger_shutdown()
-        self._close()
+        try:
+            if self._stage() in ('unconfigured', 'inactive', 'active'):
+                self.trigger_shutdown()
+        except Exception as error:
+            _log.error('shutdown met an error: %s', error, exc_info=error)
+        finally:
+            self._close()
         wait_for_acknowledgement(self.publishers, deadline)
 
-    def fail(self, error: Exception) -> None:
+    def light_may_be_on(self) -> bool:
+        """Return whether the light was not seen to go dark (any thread)."""
+        source = self._source
+        return source is not None and source.may_be_lit
+
+    def fail(self, error: Exception, *, log: bool = True) -> None:
         """Note an error outside of any transition: leave the active state and tell why."""
-        _log.error('the executor met an error: %s', error, exc_info=error)
+        if log:
+            _log.error('the executor met an error: %s', error, exc_info=error)
         self._error = f'{type(error).__name__}: {error}'
         self._on_stopped()
 
@@ -218,7 +237,8 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         values = self._settings.values
         self._topics.camera_info = load_camera_info(values['camera_info_url'])
         self._topics.transforms = self._transforms() if values['publish_tf'] else None
-        self._source = make_source(values, self._device_type, self._stop)
+        self._source = make_source(
+            values, self._device_type, self._stop, self.watch.opening)
         self._validator = OrientationValidator(
             values['orientation.max_norm_error'], values['orientation.stale_after'],
             max_rate=values['orientation.max_rate'], live=self._source.is_live)
@@ -257,6 +277,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
 
     def _activate(self) -> None:
         assert self._acquisition is not None
+        self.watch.lighting()
         self._acquisition.activate()
 
     def _deactivate(self) -> None:
@@ -270,6 +291,8 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         try:
             acquisition.close()
         finally:
+            lit, opened = self.light_may_be_on(), acquisition.status().info is not None
+            self.watch.closed(not lit if lit or opened else None)
             self._source = None
             self._topics.close()
             # The parts of a source refer to each other, and hold large images.

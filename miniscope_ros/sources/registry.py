@@ -22,6 +22,9 @@ from miniscope_ros.transports.v4l2 import V4l2Transport
 
 _log = logging.getLogger(__name__)
 
+OnOpening = Callable[[str, str], None]
+"""Called with path and USB port before a DAQ box is opened."""
+
 _SIMULATION = {
     'seed': 1.0, 'loss_on_the_way': 0.0, 'loss_at_the_source': 0.0,
     # Strengths of what makes the pictures harder to analyse; 1 is as in tissue.
@@ -30,8 +33,15 @@ _SIMULATION = {
 
 def make_source(
     values: Mapping[str, Any], device_type: DeviceType | None, stop: Event,
+    on_opening: OnOpening = lambda path, usb_port: None,
 ) -> Source:
-    """Return the source that parameter values ask for; opens nothing."""
+    """
+    Return the source that parameter values ask for; opens nothing.
+
+    on_opening is called with path and USB port before each opening of a DAQ box.
+    """
+    if values['source'] == 'daq':
+        return _daq(values, device_type, stop, on_opening)
     return SOURCES[values['source']](values, device_type, stop)
 
 
@@ -58,13 +68,14 @@ def reset_device(
 def make_daq(
     device: str, device_type: DeviceType, stop: Event, controls: Mapping[str, float],
     max_led: float = math.inf, *, transport: str = 'auto', trigger: bool = False,
+    on_opening: OnOpening = lambda path, usb_port: None,
 ) -> MiniscopeSource:
     """
     Return the scope on a DAQ box; controls are the values to send, by name.
 
     transport is auto, v4l2 or usb; trigger says whether the box's digital inputs matter.
     """
-    finder = DaqFinder(device, device_type, transport, trigger)
+    finder = DaqFinder(device, device_type, transport, trigger, on_opening)
     return MiniscopeSource(
         device_type, finder, stop, values=controls, max_led=max_led, warnings=finder.warnings)
 
@@ -73,11 +84,13 @@ class DaqFinder:
     """Finds a DAQ box and makes the transport to it; the kind is decided at the first opening."""
 
     def __init__(
-            self, device: str, device_type: DeviceType, transport: str, trigger: bool) -> None:
+            self, device: str, device_type: DeviceType, transport: str, trigger: bool,
+            on_opening: OnOpening) -> None:
         self._device = device
         self._type = device_type
         self._wanted = transport
         self._trigger = trigger
+        self._on_opening = on_opening
         self._choice: Choice | None = None
 
     def __call__(self, port: str) -> Transport:
@@ -92,6 +105,7 @@ class DaqFinder:
                 orientation=self._type.orientation, trigger=self._trigger)
             _log.info('transport %s: %s', choice.kind, choice.reason)
         video = found.video.path if found.video else ''
+        self._on_opening(video, found.usb_port)
         if choice.kind == 'usb':
             from miniscope_ros.transports.usb_uvc import UsbTransport
             return UsbTransport(found.usb_port, video)
@@ -106,12 +120,15 @@ class DaqFinder:
         return (self._choice.warning,) if self._choice and self._choice.warning else ()
 
 
-def _daq(values: Mapping[str, Any], device_type: DeviceType | None, stop: Event) -> Source:
+def _daq(
+    values: Mapping[str, Any], device_type: DeviceType | None, stop: Event,
+    on_opening: OnOpening = lambda path, usb_port: None,
+) -> Source:
     assert device_type is not None
     return make_daq(
         values['device'], device_type, stop, _controls(values, device_type),
         values.get('max_led', math.inf), transport=values.get('transport', 'auto'),
-        trigger=values.get('trigger.input', -1) >= 0)
+        trigger=values.get('trigger.input', -1) >= 0, on_opening=on_opening)
 
 
 def _simulated(values: Mapping[str, Any], device_type: DeviceType | None, stop: Event) -> Source:

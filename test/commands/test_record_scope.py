@@ -1,6 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""record_scope with the real recorder: nothing is missing at either end of the bag."""
+"""record_scope with both recorders: nothing is missing at either end of the bag."""
 from collections.abc import Iterator, Mapping
 import contextlib
 import os
@@ -16,11 +16,12 @@ import av
 from launched import launched, needs_launch, needs_recorder
 from listening import Listener
 from miniscope_msgs.msg import ControlChange
-from miniscope_ros.commands import record_scope as record
+from miniscope_ros.session import topics as record
 from node_process import PATIENCE, scope_node
 import psutil
 import pytest
 from real_recording import blink1
+from recording_sessions import RECORDERS
 from rosbags.highlevel import AnyReader
 import yaml
 
@@ -38,8 +39,8 @@ def record_scope(
     """Run the command; what it and the recorder write to stderr can be read."""
     process = subprocess.Popen(
         [sys.executable, '-c', 'from miniscope_ros.commands.record_scope import main; main()',
-         '/miniscope', str(bag), *options], env=environment, text=True, stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE)
+         '/miniscope', str(bag), '--min-free-gb=0', '--stop-free-gb=0', *options],
+        env=environment, text=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         yield process
     finally:
@@ -74,10 +75,11 @@ def check_ends(bag: Mapping[str, list[Any]], frames: int, led: float) -> None:
     assert (light[-1].value, light[-1].reason) == (0.0, ControlChange.REASON_STOP)
 
 
-@needs_recorder
-def test_a_bag_begins_with_frame_0_and_ends_in_the_dark(tmp_path: Path) -> None:
+@pytest.mark.parametrize('recorder', RECORDERS)
+def test_a_bag_begins_with_frame_0_and_ends_in_the_dark(recorder: str, tmp_path: Path) -> None:
     bag = tmp_path / 'new' / 'bag'
-    with scope_node(SIMULATED) as node, Listener() as ear, record_scope(bag) as recording:
+    with scope_node(SIMULATED) as node, Listener() as ear, \
+            record_scope(bag, '--recorder', recorder) as recording:
         frames = ear.listen('frame_info')
         ear.wait_for(frames, 60)
         # Ctrl-C tells both at once; what records has to outlast what is recorded.
@@ -89,8 +91,9 @@ def test_a_bag_begins_with_frame_0_and_ends_in_the_dark(tmp_path: Path) -> None:
     recorded = topics(bag)
     check_ends(recorded, published, led=20.0)
     assert published >= 60
-    assert set(recorded) == {
-        *record.TOPICS, *record.ORIENTATION_TOPICS, '/diagnostics'}
+    assert {*record.TOPICS, *record.ORIENTATION_TOPICS, *record.GENERAL[:2],
+            '/record_miniscope/metadata'} <= set(recorded)
+    assert 'image_display' not in recorded
     assert all(len(recorded[topic]) in (1, 2) for topic in KEPT)
 
 
@@ -143,9 +146,10 @@ def test_every_frame_of_a_real_recording_is_recorded_again(tmp_path: Path) -> No
     assert [zlib.crc32(image.data) for image in recorded['image_raw']] == decoded
 
 
-@needs_recorder
-def test_a_recorder_that_dies_is_an_error_at_once(tmp_path: Path) -> None:
-    with scope_node(SIMULATED), Listener() as ear, record_scope(tmp_path / 'bag') as recording:
+@pytest.mark.parametrize('recorder', RECORDERS)
+def test_a_recorder_that_dies_is_an_error_at_once(recorder: str, tmp_path: Path) -> None:
+    with scope_node(SIMULATED), Listener() as ear, \
+            record_scope(tmp_path / 'bag', '--recorder', recorder) as recording:
         ear.wait_for(ear.listen('frame_info'), 10)
         recorders = psutil.Process(recording.pid).children(recursive=True)
         assert recorders
@@ -154,6 +158,7 @@ def test_a_recorder_that_dies_is_an_error_at_once(tmp_path: Path) -> None:
         status, errors = outcome(recording)
         assert status == 1
         assert 'NOT RECORDED: the recorder has died, exit code -9' in errors
+        assert ear.state == 'inactive'
 
 
 @needs_recorder
@@ -169,18 +174,18 @@ def test_a_recorder_that_does_not_listen_is_an_error_and_nothing_is_lit(tmp_path
             record_scope(tmp_path / 'bag', environment=environment) as recording:
         status, errors = outcome(recording)
         assert status == 1
-        assert 'the recorder does not listen to every topic; the node was not act' in errors
+        assert 'the recorder does not listen to every topic; the scopes were not act' in errors
         assert ear.state == 'inactive'
 
 
-def test_without_a_recorder_nothing_is_lit(tmp_path: Path) -> None:
+def test_without_rosbag2_nothing_is_lit_where_it_is_asked_for(tmp_path: Path) -> None:
     environment = {**os.environ, 'PATH': str(tmp_path)}
-    with scope_node(SIMULATED), Listener() as ear, \
-            record_scope(tmp_path / 'bag', environment=environment) as recording:
+    with scope_node(SIMULATED), Listener() as ear, record_scope(
+            tmp_path / 'bag', '--recorder', 'rosbag2', environment=environment) as recording:
         status, errors = outcome(recording)
         assert status == 1
-        assert "NOT RECORDED: [Errno 2] No such file or directory: 'ros2'" in errors
-        assert ear.state == 'inactive'
+        assert 'NOT RECORDED: record.recorder is rosbag2, but ros2' in errors
+        assert ear.state == 'unconfigured'
 
 
 def test_a_node_that_cannot_be_configured_is_an_error(tmp_path: Path) -> None:
@@ -188,7 +193,7 @@ def test_a_node_that_cannot_be_configured_is_an_error(tmp_path: Path) -> None:
             record_scope(tmp_path / 'bag') as recording:
         status, errors = outcome(recording)
         assert status == 1
-        assert 'NOT RECORDED: /miniscope cannot configure; its own log says why' in errors
+        assert 'NOT RECORDED: /miniscope cannot configure; the log of the node says why' in errors
     assert not (tmp_path / 'bag').exists()
 
 

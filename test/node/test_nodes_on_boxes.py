@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Whole nodes over DDS, each on a virtual box: dark after each way to end, and two at once."""
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+import itertools
 from pathlib import Path
 import signal
 import time
@@ -16,12 +17,15 @@ from listening import Listener, RELIABLE
 from node_process import NodeProcess, PATIENCE
 import numpy as np
 import pytest
+from slowness import slowness
 from virtual_daq import Box, BoxConfig, pacing_violations, VirtualDaq
 
 PROGRAMS = str(Path(__file__).parents[1] / 'support' / 'scope_programs.py')
 DARK = packets('20 01 FF, 58 00 72 FF')
 AT_ONCE = 4
+STUCK = 10.0  # [s] from the moment it hangs until it is dark
 SOON = 4.0  # [s]; launch sends SIGTERM 5 s after SIGINT, and loses patience then
+WATCHER = 'watcher: '
 LOUD = 'THE LIGHT MAY STILL BE ON'
 LIT = {'led': 50.0}
 STARTED: list[NodeProcess] = []
@@ -42,8 +46,9 @@ class End:
 
     @property
     def output(self) -> str:
-        """Return what the node wrote at its end."""
-        return '\n'.join(self.node.lines[self.begin:])
+        """Return what the node itself wrote at its end."""
+        return '\n'.join(
+            itertools.takewhile(lambda line: WATCHER not in line, self.node.lines[self.begin:]))
 
 
 def start(box: Box, name: str, *python: str, **parameters: Any) -> NodeProcess:
@@ -97,9 +102,12 @@ def told_while_away(box: Box, name: str, returns: bool) -> End:
     if returns:
         node.wait_for_output('waiting up to 2 s')
         box.plug()
-    status = node.wait(deadline - time.monotonic())
-    return End(
-        box, node, True, box.led, status=status, result=box.executed[before:], begin=lines)
+    status = node.exit_status(deadline - time.monotonic())
+    executed = box.executed[before:]
+    if not returns:
+        box.plug()  # for the watcher, which waits for it
+    node.wait()
+    return End(box, node, True, box.led, status=status, result=executed, begin=lines)
 
 
 def told_when_frames_are_slow(box: Box, name: str, frozen: bool) -> End:
@@ -108,7 +116,10 @@ def told_when_frames_are_slow(box: Box, name: str, frozen: bool) -> End:
     if frozen:
         box.freeze()
     node.send_signal(signal.SIGINT)
-    return End(box, node, True, status=node.wait(SOON), led=box.led)
+    status = node.exit_status(SOON)
+    box.reset()  # for the watcher, which waits for frames
+    node.wait()
+    return End(box, node, True, status=status, led=box.led)
 
 
 def failing_in(kind: str, state: str) -> Callable[[Box, str], End]:
@@ -139,11 +150,34 @@ def without_a_context(box: Box, name: str) -> End:
     return End(box, node, lit, box.led)
 
 
-def killed(box: Box, name: str) -> End:
-    """End by kill -9, then configure another node."""
+def killed_by(number: int) -> Callable[[Box, str], End]:
+    """Return a way to end: by a signal that nothing in the node handles."""
+    def end(box: Box, name: str) -> End:
+        node = start_lit(box, name)
+        before = len(box.executed)
+        node.send_signal(number)
+        status = node.wait()
+        return End(box, node, True, box.led, status=status, result=box.executed[before:])
+    return end
+
+
+def stuck(box: Box, name: str) -> End:
+    """End in a C function that does not return and holds the interpreter's lock."""
+    node = start(box, name, PROGRAMS, 'stuck')
+    node.wait_for_output('lit')
+    lit, begin = box.led > 0.4, time.monotonic()
+    status = node.exit_status()
+    box.wait(lambda: box.led == 0.0)
+    took = time.monotonic() - begin
+    node.wait()
+    return End(box, node, lit, box.led, status=status, result=took)
+
+
+def killed_and_followed(box: Box, name: str) -> End:
+    """End by kill -9, and configure another node at once."""
     node = start_lit(box, name)
-    node.kill()
     before, lit = len(box.executed), box.led > 0.4
+    node.send_signal(signal.SIGKILL)
     node = start(box, name, auto_start=False)
     with Listener(f'/{name}') as listener:
         assert listener.change_state('configure')
@@ -176,7 +210,13 @@ WAYS: dict[str, Callable[[Box, str], End]] = {
     'capture': failing_in('capture', 'inactive'),
     'executor': failing_in('executor', 'inactive'),
     'context': without_a_context,
-    'killed': killed,
+    'sighup': told_by(signal.SIGHUP),
+    'sigquit': told_by(signal.SIGQUIT),
+    'sigkill': killed_by(signal.SIGKILL),
+    'sigsegv': killed_by(signal.SIGSEGV),
+    'sigabrt': killed_by(signal.SIGABRT),
+    'stuck': stuck,
+    'followed': killed_and_followed,
     'refused': refused,
 }
 NEVER_DARK: dict[str, Callable[[Box, str], End]] = {
@@ -186,25 +226,38 @@ NEVER_DARK: dict[str, Callable[[Box, str], End]] = {
 ALL = {**WAYS, **NEVER_DARK}
 
 
+class Ends:
+    """How a node ended in each way; an error of one way is raised by the tests of that way."""
+
+    def __init__(self, futures: dict[str, Future[End]]) -> None:
+        self._futures = futures
+
+    def __getitem__(self, way: str) -> End:
+        return self._futures[way].result()
+
+
 @pytest.fixture(scope='module')
-def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, End]]:
+def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ends]:
     """Let a node end in each way, some at a time."""
     configs = [
         BoxConfig(image='lit', port=f'{bus}-{bus}', reset_time=0.2)
         for bus in range(1, len(ALL) + 1)]
     with VirtualDaq(tmp_path_factory.mktemp('ends'), configs) as rig, \
             ThreadPoolExecutor(AT_ONCE) as pool:
-        results = pool.map(lambda way, box: ALL[way](box, f'scope_{way}'), ALL, rig.boxes)
+        futures = {
+            way: pool.submit(end, box, f'scope_{way}')
+            for (way, end), box in zip(ALL.items(), rig.boxes, strict=True)}
         try:
-            yield dict(zip(ALL, results, strict=True))
+            yield Ends(futures)
         finally:
+            pool.shutdown(cancel_futures=True)
             for node in STARTED:
                 if node.alive:
                     node.kill()
 
 
 @pytest.mark.parametrize('way', WAYS)
-def test_it_was_lit_and_is_dark(ends: dict[str, End], way: str) -> None:
+def test_it_was_lit_and_is_dark(ends: Ends, way: str) -> None:
     end = ends[way]
     assert end.lit
     assert end.led == 0.0, end.node.output
@@ -214,47 +267,75 @@ def test_it_was_lit_and_is_dark(ends: dict[str, End], way: str) -> None:
 
 @pytest.mark.parametrize(('way', 'state'), [
     ('deactivate', 'inactive'), ('cleanup', 'unconfigured'), ('shutdown', 'finalized')])
-def test_transitions_lead_to_their_states(ends: dict[str, End], way: str, state: str) -> None:
+def test_transitions_lead_to_their_states(ends: Ends, way: str, state: str) -> None:
     end = ends[way]
     assert end.state == state
     assert end.box.streaming == (way == 'deactivate')
     assert pacing_violations(end.box.writes) == []
 
 
-@pytest.mark.parametrize('way', ['sigint', 'sigterm', 'returning', 'slow', 'gone', 'frozen'])
-def test_signals_end_it_in_order(ends: dict[str, End], way: str) -> None:
-    assert ends[way].status == 0
+@pytest.mark.parametrize('way', [
+    'sigint', 'sigterm', 'sighup', 'sigquit', 'returning', 'slow', 'gone', 'frozen'])
+def test_signals_end_it_in_order(ends: Ends, way: str) -> None:
+    # Whoever started it learns by the status that the light may be on.
+    assert ends[way].status == (1 if way in NEVER_DARK else 0)
     assert not ends[way].box.busy
     assert 'Traceback' not in ends[way].node.output
 
 
-def test_a_box_that_comes_back_in_time_is_made_dark_at_the_end(ends: dict[str, End]) -> None:
+def test_a_box_that_comes_back_in_time_is_made_dark_at_the_end(ends: Ends) -> None:
     end = ends['returning']
     assert end.result[-6:] == 3 * DARK
     assert end.node.said('came back and was made dark')
 
 
 @pytest.mark.parametrize('way', NEVER_DARK)
-def test_what_could_not_be_made_dark_is_said(ends: dict[str, End], way: str) -> None:
+def test_what_could_not_be_made_dark_is_said(ends: Ends, way: str) -> None:
     assert ends[way].output.count(LOUD) == 1
 
 
 @pytest.mark.parametrize(('way', 'text'), [
     ('transition', 'a transition that fails'), ('capture', 'destruction was requested'),
     ('executor', 'a callback that fails')])
-def test_errors_are_told_with_their_cause(ends: dict[str, End], way: str, text: str) -> None:
+def test_errors_are_told_with_their_cause(ends: Ends, way: str, text: str) -> None:
     assert text in ends[way].result
     assert ends[way].node.said('Traceback')
 
 
+@pytest.mark.parametrize(('way', 'number'), [
+    ('sigkill', signal.SIGKILL), ('sigsegv', signal.SIGSEGV), ('sigabrt', signal.SIGABRT),
+    ('stuck', signal.SIGKILL)])
+def test_the_watcher_makes_it_dark(ends: Ends, way: str, number: int) -> None:
+    end = ends[way]
+    assert end.status == -number
+    pid = end.node.pid
+    assert f'watcher: scope_node (process {pid}) has ended and its light may' in end.node.output
+    assert end.node.said('The light of the Miniscope_V4_BNO is dark')
+    assert LOUD not in end.node.output
+    assert not end.box.busy
+
+
+def test_a_stuck_node_is_ended_and_made_dark(ends: Ends) -> None:
+    end = ends['stuck']
+    assert end.node.said('has given no sign of life for 3 s and its light may be on: ending it')
+    assert end.result < STUCK * slowness()
+
+
+def test_the_watcher_leaves_the_box_to_a_node_that_follows(ends: Ends) -> None:
+    end = ends['followed']
+    assert end.state == 'inactive'
+    assert end.box.busy
+    assert not end.node.said('cannot configure')
+
+
 def test_after_a_kill_dark_is_the_first_control_after_the_init_list(
-        ends: dict[str, End]) -> None:
-    executed = ends['killed'].result
+        ends: Ends) -> None:
+    executed = ends['followed'].result
     start_of_init = executed.index(b'\xc0\x22\x02')
     assert executed[start_of_init + 11:start_of_init + 17] == 3 * DARK
 
 
-def test_an_activation_that_fails_leaves_it_inactive(ends: dict[str, End]) -> None:
+def test_an_activation_that_fails_leaves_it_inactive(ends: Ends) -> None:
     end = ends['refused']
     assert end.result is False
     assert end.state == 'inactive'

@@ -100,8 +100,16 @@ class NodeProcess:
         """Send a signal, SIGINT for one."""
         self._process.send_signal(number)
 
+    def exit_status(self, timeout: float = PATIENCE) -> int:
+        """Return the exit status once it has ended by itself; its watcher may still run."""
+        return self._process.wait(timeout)
+
     def wait(self, timeout: float = PATIENCE) -> int:
-        """Return the exit status once it has ended by itself, and all output is here."""
+        """
+        Return the exit status once it has ended by itself, and all output is here.
+
+        Its watcher writes to the same place, so that has ended, too.
+        """
         try:
             status = self._process.wait(timeout)
         except subprocess.TimeoutExpired:

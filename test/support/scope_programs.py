@@ -4,8 +4,10 @@
 Scope nodes that go wrong in ways of their own; run as a program, the first argument says how.
 
 transition: an exception in a transition; capture: in the capture thread; executor: in a callback;
-context: a program that ends its context before it destroys the node.
+stuck: in a C function that holds the interpreter's lock; context: a program that ends its context
+before it destroys the node.
 """
+import ctypes
 import sys
 
 from miniscope_ros.node import run
@@ -50,8 +52,22 @@ class FailingCallback(ScopeNode):
         raise RuntimeError('a callback that fails')
 
 
+class Stuck(ScopeNode):
+    """Hangs in C, as the middleware may do when another process dies."""
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        result = super().on_activate(state)
+        self.timer = self.create_timer(0.2, self.hang)
+        return result
+
+    def hang(self) -> None:
+        print('lit', flush=True)
+        ctypes.PyDLL(None).sleep(1000)
+
+
 KINDS = {
-    'transition': FailingTransition, 'capture': FailingCapture, 'executor': FailingCallback}
+    'transition': FailingTransition, 'capture': FailingCapture, 'executor': FailingCallback,
+    'stuck': Stuck}
 
 
 def use_a_plain_context() -> None:

@@ -438,5 +438,8 @@ def client_environ(root: Path, library_file: Path) -> dict[str, str]:
     libraries = [p for p in os.environ.get('LD_LIBRARY_PATH', '').split(':') if p]
     if str(library_file.parent) not in libraries:
         libraries.insert(0, str(library_file.parent))
-    return {**os.environ, 'LD_PRELOAD': ':'.join(before), 'VIRTUAL_DAQ_ROOT': str(root),
-            'LD_LIBRARY_PATH': ':'.join(libraries)}
+    return {
+        **os.environ, 'LD_PRELOAD': ':'.join(before), 'VIRTUAL_DAQ_ROOT': str(root),
+        'LD_LIBRARY_PATH': ':'.join(libraries),
+        # What is noted of boxes is of these, not of others with the same USB port.
+        'XDG_RUNTIME_DIR': str(root)}

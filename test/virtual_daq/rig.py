@@ -41,18 +41,21 @@ class VirtualDaq:
         if self.boxes:  # all are on one computer
             kernel = RELEASES[self.box.config.kernel]
             (self.root / 'kernel').write_text(kernel)
-        self._before: str | None = None
+        self._before: dict[str, str | None] = {}
 
     def __enter__(self) -> VirtualDaq:
-        self._before = os.environ.get('VIRTUAL_DAQ_ROOT')
-        os.environ['VIRTUAL_DAQ_ROOT'] = str(self.root)
+        # What is noted of boxes is of these, not of others with the same USB port.
+        for name in ('VIRTUAL_DAQ_ROOT', 'XDG_RUNTIME_DIR'):
+            self._before[name] = os.environ.get(name)
+            os.environ[name] = str(self.root)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._before is None:
-            del os.environ['VIRTUAL_DAQ_ROOT']
-        else:
-            os.environ['VIRTUAL_DAQ_ROOT'] = self._before
+        for name, value in self._before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
     @property
     def box(self) -> Box:

@@ -1,0 +1,70 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the middleware needs before it starts, and the end of a program in which it hangs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+import faulthandler
+import os
+from pathlib import Path
+import subprocess
+
+_OLD_DISTRIBUTIONS = ('humble', 'iron', 'jazzy')  # Fast DDS 2; later ones have Fast DDS 3
+_START_S = 10.0
+_CURE = (
+    'the middleware has not started within {:g} s. A program that was killed may have left a '
+    'broken file to Fast DDS: end all ROS programs of this computer, delete '
+    '/dev/shm/fastrtps_* and /dev/shm/sem.fastrtps_*, and start again')
+
+
+def profile_variable() -> str:
+    """
+    Return the name of the variable that names Fast DDS's file of profiles.
+
+    Fast DDS 2 reads the one, Fast DDS 3 the other and warns of the first.
+    """
+    old = os.environ.get('ROS_DISTRO', 'jazzy') in _OLD_DISTRIBUTIONS
+    return 'FASTRTPS_DEFAULT_PROFILES_FILE' if old else 'FASTDDS_DEFAULT_PROFILES_FILE'
+
+
+def load_profile() -> None:
+    """Let large images through where the user has set no profile; call it before rclpy.init."""
+    variable = profile_variable()
+    file = _profile()
+    if variable not in os.environ and file is not None:
+        os.environ[variable] = str(file)
+
+
+def _profile() -> Path | None:
+    """Return the package's file of profiles, of the checkout or of the installation."""
+    places = [Path(__file__).parents[2]]
+    places += [Path(prefix, 'share', 'miniscope_ros')
+               for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if prefix]
+    files = (place / 'config' / 'fastdds.xml' for place in places)
+    return next((file for file in files if file.is_file()), None)
+
+
+@contextmanager
+def must_start(program: str, patience_s: float = _START_S) -> Iterator[None]:
+    """
+    End the program with a line and status 1 if what is done meanwhile takes too long.
+
+    Fast DDS waits for ever for a file in shared memory that another program has begun to make,
+    with the interpreter's lock held. Only a timer of faulthandler's own, a thread that needs no
+    such lock, ends the program then; what it writes makes a shell say why.
+    """
+    read, write = os.pipe()
+    text = f'{program}: {_CURE.format(patience_s)}'
+    with subprocess.Popen(
+            ['/bin/sh', '-c', 'read -r line && echo "$0" >&2', text], stdin=read,
+            stdout=subprocess.DEVNULL) as shell:
+        os.close(read)
+        faulthandler.dump_traceback_later(patience_s, exit=True, file=write)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            os.close(write)
+            shell.wait()
