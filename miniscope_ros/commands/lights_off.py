@@ -72,8 +72,9 @@ def _attempt(options: argparse.Namespace) -> str:
     try:
         note = read_note(found.usb_port)
         if options.after and (note is None or note.pid != options.after):
-            return f'The light of {found.path} is dark: another program has seen to it.'
-        text = _make_dark(found.path, options, note)
+            return (f'The light of the scope at USB port {found.usb_port} is dark: another '
+                    'program has seen to it.')
+        text = _make_dark(found, options, note)
         if lock is not None:
             lock.remove_note()
         return text
@@ -82,36 +83,39 @@ def _attempt(options: argparse.Namespace) -> str:
             lock.release()
 
 
-def _lock(found: discovery.VideoNode) -> DeviceLock | None:
+def _lock(found: discovery.FoundBox) -> DeviceLock | None:
+    path = found.video.path if found.video else ''
     try:
-        return DeviceLock(found.usb_port, found.path, LIGHTS_OFF, _OTHERS_S)
+        return DeviceLock(found.usb_port, path, LIGHTS_OFF, _OTHERS_S)
     except OSError:
         return None  # without a folder for notes there is no node that has left one
 
 
-def _find(options: argparse.Namespace) -> discovery.VideoNode:
+def _find(options: argparse.Namespace) -> discovery.FoundBox:
     if not options.usb_port:
-        return discovery.find(options.device)
-    found = discovery.find_port(options.usb_port)
+        return discovery.find_box(options.device)
+    found = discovery.find_box_at(options.usb_port)
     if found is None:
         raise DeviceError(f'no DAQ box at USB port {options.usb_port}')
     return found
 
 
-def _make_dark(path: str, options: argparse.Namespace, note: Note | None) -> str:
+def _make_dark(
+    box: discovery.FoundBox, options: argparse.Namespace, note: Note | None,
+) -> str:
     if options.device_type:
-        return _darken(path, _type(options.device_type, options.device_catalog))
+        return _darken(box, _type(options.device_type, options.device_catalog))
     if note is not None and not options.device_catalog:
-        return _darken(path, _type(note.device_type, note.device_catalog))
-    types = darken_unknown(path, load_catalogue(options.device_catalog))
+        return _darken(box, _type(note.device_type, note.device_catalog))
+    types = darken_unknown(box, load_catalogue(options.device_catalog))
     names = ', '.join(kind.name for kind in types)
     return (f'Every type with frames of {types[0].width}x{types[0].height} was sent its dark '
             f'commands, and they were executed: if the scope is one of {names}, its light is '
             f'{_how_dark(types)}.')
 
 
-def _darken(path: str, device_type: DeviceType) -> str:
-    darken(path, device_type)
+def _darken(box: discovery.FoundBox, device_type: DeviceType) -> str:
+    darken(box, device_type)
     return f'The light of the {device_type.name} is {_how_dark([device_type])}.'
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from miniscope_ros.errors import DeviceError
 from miniscope_ros.recordings.bag.mcap import read_mcap
-from miniscope_ros.recordings.bag.message import Incomplete, Topic
+from miniscope_ros.recordings.bag.message import FileCheck, Incomplete, Topic
 from miniscope_ros.recordings.frame_index import (
     frame_index,
     FRAME_INFO,
@@ -51,7 +51,7 @@ class Contents:
 
     def _read(self, file: Path) -> None:
         with file.open('rb', buffering=8192) as stream:
-            for message in read_mcap(stream, file.stat().st_size, _wanted):
+            for message in read_mcap(stream, file.stat().st_size, _wanted, FileCheck()):
                 topic = message.topic
                 self.counts[topic.name] += 1
                 self.types[topic.name] = topic.msgtype

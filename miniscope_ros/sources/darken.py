@@ -11,6 +11,7 @@ import time
 from miniscope_ros.daq.catalogue import DeviceType
 from miniscope_ros.errors import DeviceError, NoLink
 from miniscope_ros.sources.registry import make_daq
+from miniscope_ros.transports.discovery import FoundBox
 from miniscope_ros.transports.v4l2 import V4l2Transport
 
 _FIRST_FRAME_S = 2.0
@@ -20,17 +21,20 @@ _DAMAGED = 4
 """So many damaged frames in a row have another size than the one that was set."""
 
 
-def darken(device: str, device_type: DeviceType) -> None:
+def darken(box: FoundBox, device_type: DeviceType) -> None:
     """
     Make a scope of a known type dark.
 
-    device is as for make_daq. Raises MiniscopeError unless LED dark was seen executed.
+    Nothing is read from the box for that, so its kernel driver is used where there is one.
+    Raises MiniscopeError unless LED dark was seen executed.
     """
     values = {name: control.start for name, control in device_type.controls.items()}
-    make_daq(device, device_type, Event(), values).make_dark(_FIRST_FRAME_S)
+    make_daq(
+        box.usb_port, device_type, Event(), values, transport='v4l2' if box.video else 'usb',
+    ).make_dark(_FIRST_FRAME_S)
 
 
-def darken_unknown(path: str, catalogue: Mapping[str, DeviceType]) -> Sequence[DeviceType]:
+def darken_unknown(box: FoundBox, catalogue: Mapping[str, DeviceType]) -> Sequence[DeviceType]:
     """
     Make a scope dark that may be of any type of the catalogue.
 
@@ -38,11 +42,15 @@ def darken_unknown(path: str, catalogue: Mapping[str, DeviceType]) -> Sequence[D
     and no other: to a scope of another size they could mean light. Returns those types. Raises
     MiniscopeError unless the commands of all of them were seen executed.
     """
-    size = _frame_size(path, {(kind.width, kind.height) for kind in catalogue.values()})
+    if box.video is None:
+        raise DeviceError(
+            f'the DAQ box at USB port {box.usb_port} has no video node: load its driver (sudo '
+            'modprobe uvcvideo), or name the type of the scope with --device-type')
+    size = _frame_size(box.video.path, {(kind.width, kind.height) for kind in catalogue.values()})
     possible = [kind for kind in catalogue.values() if (kind.width, kind.height) == size]
     # Of two colours last: what the other types send to a register that they share is undone.
     for family in _families(sorted(possible, key=lambda kind: len(kind.lights))):
-        darken(path, family)
+        darken(box, family)
     return possible
 
 
