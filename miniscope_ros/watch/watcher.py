@@ -10,6 +10,7 @@ known to be dark and closed, and once a second `lit` or `dark`. The end of the p
 the node. Signs of life that are missing while the light may be on are a node that hangs.
 """
 
+import contextlib
 import json
 import os
 import select
@@ -32,8 +33,8 @@ STALLED = signal.SIGUSR1  # as miniscope_ros.stop has it
 
 # Nothing is to be imported from the current folder, which -c and -m would put first.
 LIGHTS_OFF = (
-    "import sys; sys.path[:] = filter(None, sys.path); "
-    "from miniscope_ros.commands.lights_off import main; main()")
+    'import sys; sys.path[:] = filter(None, sys.path); '
+    'from miniscope_ros.commands.lights_off import main; main()')
 
 
 class Watcher:
@@ -42,7 +43,7 @@ class Watcher:
     def __init__(self, node: int) -> None:
         self._node = node
         self._lines = b''
-        self._opened: 'list[str] | None' = None  # arguments of lights_off
+        self._opened: list[str] | None = None  # arguments of lights_off
         self._lit = False
         self._ended = False
 
@@ -74,8 +75,8 @@ class Watcher:
 
     def _end_node(self) -> None:
         """Ask a node that hangs to end, and kill it where it does not."""
-        say(f'scope_node (process {self._node}) has given no sign of life for {SILENCE_S + GRACE_S:g} s '
-            'and its light may be on: ending it')
+        say(f'scope_node (process {self._node}) has given no sign of life for '
+            f'{SILENCE_S + GRACE_S:g} s and its light may be on: ending it')
         self._signal(STALLED)
         deadline = time.monotonic() + ENDS_IN_ORDER_S
         while not self._ended and time.monotonic() < deadline and self._listen(ENDS_S):
@@ -96,10 +97,8 @@ class Watcher:
 
 def say(text: str) -> None:
     """Write a line where the node wrote its own; nobody may be there any more to read it."""
-    try:
+    with contextlib.suppress(OSError):
         os.write(2, f'watcher: {text}\n'.encode())
-    except OSError:
-        pass
 
 
 def main(node: int, python_path: str) -> None:
