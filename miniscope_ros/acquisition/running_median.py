@@ -8,7 +8,6 @@ from bisect import bisect_left, insort
 from collections import deque
 import math
 
-
 _FEW = 4
 """Of so few values, if even, the lower median is taken: losses make intervals longer."""
 
