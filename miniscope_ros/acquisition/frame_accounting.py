@@ -110,9 +110,10 @@ class FrameAccounting:
 
         It is that of the running median of the intervals. The times of a recording may be whole
         milliseconds, and then a median is half of one off: there the mean is taken, over all
-        frames since the first, lost ones counted.
+        frames since the first, lost ones counted. Recordings with numbered frames have exact
+        times.
         """
-        if self._source.is_live or not self.time_ms:
+        if self._source.is_live or self.loss.numbered or not self.time_ms:
             return 1e9 / self.loss.period.ns
         return 1e3 * (self.captured - 1) / self.time_ms
 

@@ -311,10 +311,12 @@ class LossAccount:
             needed = 1
         elif arrival:
             needed = self._needed_arrivals(shown, excess)
+        elif self._by_time.new(excess) > 1 and not shown.late:
+            needed = 1
         elif shown.late or not self.period.settled:
             needed = _LATE_FRAMES
         else:
-            needed = 1 if self._by_time.new(excess) > 1 else _ONE_BY_TIME_FRAMES
+            needed = _ONE_BY_TIME_FRAMES
         agreed = self._agree(excess, needed)
         if not arrival or not shown.has_counter:
             self._by_counter.clear()

@@ -206,7 +206,7 @@ def test_a_short_burst_is_no_restart_of_the_transfer() -> None:
 
 
 @pytest.mark.parametrize('frames, lost, rate, jitter_ms', [
-    (20, 300, 60.0, 1.0), (20, 300, 60.0, 2.0), (40, 326, 20.0, 0.0), (10, 40, 60.0, 2.0),
+    (20, 300, 60.0, 1.0), (20, 300, 60.0, 2.0), (40, 326, 20.0, 0.0), (10, 40, 60.0, 1.0),
     (300, 20_000, 60.0, 1.0), (5, 100, 30.0, 1.0)])
 @pytest.mark.parametrize('outage', [False, True])
 def test_a_long_gap_is_off_by_no_more_than_it_says(
