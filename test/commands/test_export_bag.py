@@ -299,7 +299,7 @@ def bytes_read() -> int:
 
 @pytest.mark.skipif(not Path('/proc/self/io').exists(), reason='this system does not count reads')
 @pytest.mark.parametrize('storage', [MCAP, SQLITE])
-def test_check_does_not_read_the_images(tmp_path: Path, storage: StoragePlugin) -> None:
+def test_describing_a_bag_does_not_read_the_images(tmp_path: Path, storage: StoragePlugin) -> None:
     path = write_bag(tmp_path / 'bag', Scope(size=(608, 608), frames=100), storage=storage)
     read_contents(Bag(path), lambda done: None)  # loads what is loaded once
     before = bytes_read()
