@@ -102,6 +102,7 @@ class CaptureLoop:
             self._lose(error)
         except EndOfData:
             _log.info('the recording has been played to its end')
+            self._take_events()
             self._stop(CaptureState.ENDED)
         except Interrupted:
             pass  # whoever ends the program is about to close us

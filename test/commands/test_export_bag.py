@@ -180,6 +180,36 @@ def test_a_missing_matplotlib_costs_the_picture_only(bag: Path, tmp_path: Path) 
         'export.json', 'metaData.json', 'miniscope', 'report.txt']
 
 
+@pytest.mark.parametrize('fault', [
+    'import matplotlib.figure as m; m.Figure.subfigures = None',
+    'import matplotlib.axes as m; m.Axes.legend = lambda *a, **k: 1 // 0',
+    'import sys, types; sys.modules["matplotlib.figure"] = types.ModuleType("figure")'])
+def test_no_fault_of_a_picture_costs_an_export(bag: Path, tmp_path: Path, fault: str) -> None:
+    pytest.importorskip('matplotlib')
+    code = (f'{fault}\nimport sys\n'
+            'from miniscope_ros.commands.export_bag import main; sys.exit(main(sys.argv[1:]))')
+    run = subprocess.run([sys.executable, '-c', code, str(bag), str(tmp_path / 'out')],
+                         capture_output=True, text=True, timeout=60)
+    assert run.returncode == DONE and 'no picture: ' in run.stderr
+    assert names(tmp_path / 'out') == [
+        'export.json', 'metaData.json', 'miniscope', 'report.txt']
+
+
+def test_the_picture_is_drawn_as_matplotlib_3_5_can(bag: Path, tmp_path: Path) -> None:
+    pytest.importorskip('matplotlib')
+    # What 3.6 added, by name: https://matplotlib.org/stable/users/prev_whats_new/whats_new_3.6.0
+    code = ('import matplotlib.legend as m; whole = m.Legend.__init__\n'
+            'def old(self, *given, **named):\n'
+            '    assert "ncols" not in named\n'
+            '    whole(self, *given, **named)\n'
+            'm.Legend.__init__ = old\nimport sys\n'
+            'from miniscope_ros.commands.export_bag import main; sys.exit(main(sys.argv[1:]))')
+    run = subprocess.run([sys.executable, '-c', code, str(bag), str(tmp_path / 'out')],
+                         capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stderr) == (DONE, '')
+    assert (tmp_path / 'out' / 'report.png').exists()
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize('formats', [['miniscope_daq'], ['nwb', 'miniscope_daq']])
 def test_an_interrupted_export_leaves_nothing(
@@ -269,7 +299,7 @@ def bytes_read() -> int:
 
 @pytest.mark.skipif(not Path('/proc/self/io').exists(), reason='this system does not count reads')
 @pytest.mark.parametrize('storage', [MCAP, SQLITE])
-def test_check_does_not_read_the_images(tmp_path: Path, storage: StoragePlugin) -> None:
+def test_describing_a_bag_does_not_read_the_images(tmp_path: Path, storage: StoragePlugin) -> None:
     path = write_bag(tmp_path / 'bag', Scope(size=(608, 608), frames=100), storage=storage)
     read_contents(Bag(path), lambda done: None)  # loads what is loaded once
     before = bytes_read()

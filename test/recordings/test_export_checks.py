@@ -381,6 +381,26 @@ class Stepping(Scope):
         return super().time_ms(number) + step
 
 
+class Twins(Scope):
+    """A scope two of whose frames have one stamp."""
+
+    def time_ms(self, number: int) -> float:
+        return super().time_ms(number - (number == 8))
+
+
+def test_equal_stamps_are_told(tmp_path: Path, run: Callable[..., Exported]) -> None:
+    scope = Twins(frames=12)
+    bag = write_bag(tmp_path / 'bag', scope)
+    status, _, errors = run('--check', bag)
+    assert status == PARTLY and 'the times of the frames do not always rise' in errors
+    recording = open_recording(str(bag))
+    frames = list(recording.frames())
+    assert [frame.image.tobytes() for frame in frames] == [
+        scope.image(number).tobytes() for number in range(12)]
+    assert (np.diff([frame.time_ns for frame in frames]) > 0).all()
+    assert any('not above the one before' in warning for warning in recording.warnings)
+
+
 def test_no_image_of_a_clock_set_back_is_lost(
         tmp_path: Path, run: Callable[..., Exported]) -> None:
     bag = write_bag(tmp_path / 'bag', Stepping(), without=(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from miniscope_ros.commands.export_bag import DONE, main, PARTLY
+from miniscope_ros.commands.export_bag import DONE, FAILED, main, PARTLY
 import numpy as np
 import pytest
 from real_recording import blink1
@@ -252,3 +252,26 @@ def test_neuroconv_reads_it(exported: Callable[[Scope], Path]) -> None:
         file_path=str(out / 'miniscope' / 'headOrientation.csv'))
     assert head._quaternion_data.tolist() == [
         list(scope.quaternion(number)) for number in range(scope.frames)]
+
+
+@pytest.mark.parametrize('codec', ['ffv1', 'grey', 'mjpg'])
+@pytest.mark.parametrize('size', [(63, 47), (64, 47), (63, 48)])
+def test_odd_sizes_are_refused_not_cropped(
+        tmp_path: Path, codec: str, size: tuple[int, int],
+        capsys: pytest.CaptureFixture[str]) -> None:
+    bag = write_bag(tmp_path / 'bag', Scope(size=size, frames=3))
+    assert main([str(bag), str(tmp_path / 'out'), '--codec', codec]) == FAILED
+    errors = capsys.readouterr().err
+    assert f'{size[0]}x{size[1]} have an odd size' in errors and '--format nwb' in errors
+    assert not (tmp_path / 'out').exists()
+
+
+def test_odd_sizes_are_exported_whole_to_nwb(tmp_path: Path) -> None:
+    pynwb = pytest.importorskip('pynwb')
+    pytest.importorskip('ndx_miniscope')
+    scope = Scope(size=(63, 47), frames=3)
+    bag = write_bag(tmp_path / 'bag', scope)
+    assert main([str(bag), str(tmp_path / 'out'), '--format', 'nwb']) == DONE
+    with pynwb.NWBHDF5IO(tmp_path / 'out' / 'miniscope.nwb', 'r') as file:
+        data = file.read().acquisition['OnePhotonSeries'].data
+        assert all((scope.image(n) == data[n].T).all() for n in range(3))

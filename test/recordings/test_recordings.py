@@ -127,6 +127,25 @@ def test_colour_stays_colour(tmp_path: Path) -> None:
         assert frame.image.tobytes() == image.tobytes()
 
 
+@pytest.mark.parametrize('dark', [{0}, {0, 1, 2}, set(range(39)), set(range(40)) - {17}])
+@pytest.mark.parametrize('codec', ['FFV1', 'MJPG'])
+def test_a_colour_recording_that_begins_black_is_played_in_colour(
+        tmp_path: Path, dark: set[int], codec: str) -> None:
+    images = [cv2.applyColorMap(image, cv2.COLORMAP_JET) for image in scenes(40)]
+    for number in dark:
+        images[number][:] = 0
+    folder = write_miniscope_daq(
+        tmp_path / 'camera', images, range(0, 2000, 50), codec, per_file=8)
+    assert open_recording(str(folder)).encoding == 'bgr8'
+
+
+def test_a_grey_recording_is_grey_whatever_it_begins_with(tmp_path: Path) -> None:
+    images = scenes(6)
+    images[0][:] = 0
+    folder = write_miniscope_daq(tmp_path / 'scope', images, range(0, 300, 50), 'MJPG')
+    assert open_recording(str(folder)).encoding == 'mono8'
+
+
 def test_folder_above_stands_for_its_one_device(tmp_path: Path) -> None:
     write_miniscope_daq(tmp_path / 'a', scenes(2), [0, 50])
     assert open_recording(str(tmp_path)).path == str(tmp_path / 'a')
