@@ -18,8 +18,9 @@ from typing import Any
 from miniscope_ros.acquisition.capture import CaptureEngine
 from miniscope_ros.daq.firmware import UclaFirmware
 from miniscope_ros.display.renderer import Display
-from miniscope_ros.node import publishers
+from miniscope_ros.node import packers
 from miniscope_ros.node.main import main
+from miniscope_ros.node.publishers import Publishers
 from miniscope_ros.sources import miniscope
 from miniscope_ros.transports.v4l2 import V4l2Transport
 from rclpy.publisher import Publisher
@@ -68,17 +69,17 @@ def set_up() -> dict[str, Stopwatch]:
     for name, (owner, function) in STAGES.items():
         setattr(owner, function, watches[name].around(getattr(owner, function)))
     for function in FILL:
-        setattr(publishers, function, functools.partial(
-            _watched, getattr(publishers, function), watches['fill']))
+        setattr(packers, function, functools.partial(
+            _watched, getattr(packers, function), watches['fill']))
 
-    def begin(listener: publishers.Publishers, rate: float, tell: Callable[..., None]) -> None:
+    def begin(listener: Publishers, rate: float, tell: Callable[..., None]) -> None:
         if math.isnan(rate):  # an acquisition begins
             for watch in watches.values():
                 watch.reset()
         tell(listener, rate)
 
-    publishers.Publishers.on_sensor_rate = functools.partialmethod(
-        begin, tell=publishers.Publishers.on_sensor_rate)
+    Publishers.on_sensor_rate = functools.partialmethod(
+        begin, tell=Publishers.on_sensor_rate)
     return watches
 
 
