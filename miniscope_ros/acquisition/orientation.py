@@ -106,8 +106,8 @@ class OrientationValidator:
 
     def reset(self) -> None:
         """Begin a new stream, of which nothing is known yet."""
-        self._first: Quaternion | None = None
-        self._first_ns = 0
+        # One attribute, since health() is asked in another thread: reading and time [ns].
+        self._first: tuple[Quaternion, int] | None = None
         self._changed = False
         self._last_valid: Quaternion | None = None
         self._last_change_ns: int | None = None
@@ -137,9 +137,9 @@ class OrientationValidator:
         reading = unit(quaternion)
         self._watch_zero(reading, time_ns)
         if self._first is None:
-            self._first, self._first_ns = reading, time_ns
             self._changed = not self.live
-        elif reading != self._first and not self._changed:
+            self._first = reading, time_ns
+        elif reading != self._first[0] and not self._changed:
             # An invalid reading proves as well that readings come from the sensor.
             self._changed = True
             self._last_change_ns = time_ns
@@ -184,15 +184,18 @@ class OrientationValidator:
     def _diagnose(self, time_ns: int) -> tuple[State, str]:
         if not self.has_sensor:
             return State.NO_SENSOR, 'this device type has no orientation sensor'
-        if self._first is None:
+        # Read once and in this order: the capture thread goes on, and may begin a new stream.
+        changed = self._changed
+        first = self._first
+        if first is None:
             return State.WAITING, 'no reading yet'
         if self.brown_out:
             return State.ALL_ZERO, (
                 'all readings are zero: the sensor lost its set-up in a brown-out, or is '
                 'missing; if sending the init list again did not help, reconnect the scope and '
                 'check its cable and supply')
-        if not self._changed:
-            waited = (time_ns - self._first_ns) / 1e9
+        if not changed:
+            waited = (time_ns - first[1]) / 1e9
             if waited < _WAIT_FOR_CHANGE:
                 return State.WAITING, 'the reading has not changed yet'
             return State.NEVER_CHANGED, (
@@ -205,7 +208,8 @@ class OrientationValidator:
                 f'{1 - self._valid_share:.0%} of the readings are no unit quaternions and not '
                 'published: check the cable of the scope; if that does not help, its sensor may '
                 'be defective')
-        constant = (time_ns - (self._last_change_ns or self._first_ns)) / 1e9
+        last_change_ns = self._last_change_ns
+        constant = (time_ns - (first[1] if last_change_ns is None else last_change_ns)) / 1e9
         if constant > self.stale_after:
             return State.CONSTANT, (
                 f'the reading has not changed for {constant:.0f} s: the animal rests, or the '

@@ -35,6 +35,14 @@ LONGEST_GAP_SECONDS = 10.0
 
 LOSS_MARK_SECONDS = 0.5
 
+DIFFERENCE_ZERO = 51
+"""Grey level of no change in background_difference with automatic gain: a fifth of white."""
+
+_PEAK_SHARE = 0.995  # of the pixels are below what is shown white
+_PEAK_FLOOR = 16.0  # [grey levels]; smaller differences are not stretched to white
+_PEAK_SECONDS = 5.0  # time constant with which the brightest difference is forgotten
+_PEAK_STEP = 8  # every so manieth pixel in each direction is looked at
+
 _BYTE = np.dtype(np.uint8)
 
 
@@ -52,6 +60,7 @@ class DisplaySettings:
     delta_f_maximum: float = 0.2  # dF/F that is shown white
     highlight_saturation: bool = False
     color_map: ColorMap = 'none'
+    scale_difference: bool = False  # background_difference with automatic gain, never black
 
     @property
     def encoding(self) -> Literal['mono8', 'bgr8']:
@@ -73,6 +82,38 @@ def subtract_background(image: NDArray[np.uint8], background: NDArray[np.float32
     """Write image - round(background), 0 where that is negative, to out; all of one shape."""
     cv2.convertScaleAbs(background, out)
     cv2.subtract(image, out, out)
+
+
+class DifferenceScale:
+    """
+    The automatic scale of background_difference: no change is dark grey, a flash is white.
+
+    A difference is a few grey levels: shown as it is, the picture would look black. The brightest
+    differences set the gain at once and are forgotten within seconds, so the picture is steady.
+    """
+
+    def __init__(self) -> None:
+        self._peak = _PEAK_FLOOR
+        self._stamp_s = 0.0
+
+    def begin(self) -> None:
+        """Forget the differences of an earlier background."""
+        self._peak = _PEAK_FLOOR
+
+    def show(self, image: NDArray[np.uint8], background: NDArray[np.float32], stamp_s: float,
+             out: NDArray[np.uint8]) -> None:
+        """Write DIFFERENCE_ZERO + gain * (image - background) to out; all of one shape."""
+        some = (slice(None, None, _PEAK_STEP),) * 2
+        sample = np.subtract(image[some], background[some], dtype=np.float32).ravel()
+        place = min(len(sample) - 1, int(_PEAK_SHARE * len(sample)))
+        peak = float(np.partition(sample, place)[place])
+        elapsed = max(0.0, stamp_s - self._stamp_s)
+        self._stamp_s = stamp_s
+        self._peak = max(
+            peak, _PEAK_FLOOR,
+            _PEAK_FLOOR + (self._peak - _PEAK_FLOOR) * math.exp(-elapsed / _PEAK_SECONDS))
+        gain = (255 - DIFFERENCE_ZERO) / self._peak
+        cv2.addWeighted(image, gain, background, -gain, DIFFERENCE_ZERO, out, cv2.CV_8U)
 
 
 def relative_change(image: NDArray[np.uint8], baseline: NDArray[np.float32], white: float,
@@ -144,7 +185,8 @@ class Display:
     background_difference is frame - round(background), where background is the running average
     (1 - alpha)*background + alpha*frame, in float32 and updated with the frame before it is
     subtracted, as in the reference program. Unlike there it starts with the first frame instead
-    of black, so that the first 1/alpha frames are right too.
+    of black, so that the first 1/alpha frames are right too. With scale_difference it is scaled
+    automatically, see DifferenceScale.
 
     delta_f_over_f divides by F0, a running mean with a time constant of BASELINE_SECONDS, until
     that much time has passed the plain mean of all frames. (Elsewhere F0 is the mean of 128 frames
@@ -170,6 +212,7 @@ class Display:
         self._background = np.empty(self._shape, np.float32)
         self._change = np.empty(self._shape, np.float32)
         self._divisor = np.empty(self._shape, np.float32)
+        self._difference = DifferenceScale()
         self._reseed = True
         self._learned = 0
         self._learned_stamp = 0.0
@@ -207,7 +250,7 @@ class Display:
         self._use(settings)
         self._check(image)
         self._learn(image, state.stamp_s, settings)
-        picture = self._process(image, settings)
+        picture = self._process(image, state.stamp_s, settings)
         self._indicate(picture, state, settings)
         return picture
 
@@ -243,6 +286,7 @@ class Display:
         if self._reseed or not 0 <= elapsed <= LONGEST_GAP_SECONDS:
             self._reseed = False
             self._learned = 1
+            self._difference.begin()
             np.copyto(self._background, image)
             return
         self._learned += 1
@@ -252,12 +296,16 @@ class Display:
             alpha = max(1 / self._learned, 1 - math.exp(-elapsed / BASELINE_SECONDS))
         cv2.accumulateWeighted(image, self._background, alpha)
 
-    def _process(self, image: NDArray[np.uint8], settings: DisplaySettings) -> NDArray[np.uint8]:
+    def _process(self, image: NDArray[np.uint8], stamp_s: float,
+                 settings: DisplaySettings) -> NDArray[np.uint8]:
         """Return the picture without indicators."""
         values: NDArray[np.uint8] = image
         if settings.mode == 'background_difference':
             values = self._values
-            subtract_background(image, self._background, values)
+            if settings.scale_difference:
+                self._difference.show(image, self._background, stamp_s, values)
+            else:
+                subtract_background(image, self._background, values)
         elif settings.mode == 'delta_f_over_f':
             values = self._values
             relative_change(image, self._background, settings.delta_f_maximum, values,

@@ -57,4 +57,6 @@ def display_settings(values: Mapping[str, Any]) -> DisplaySettings:
         delta_f_maximum=values['display.delta_f_maximum'],
         highlight_saturation=values['display.highlight_saturation'],
         color_map=values['display.color_map'],
+        # At the default window numbers are of no use: the picture would look black.
+        scale_difference=(values['display.minimum'], values['display.maximum']) == (0, 255),
     )

@@ -3,9 +3,12 @@
 """Quaternions, and the judgement of what the orientation sensor says."""
 
 import math
+import sys
+from types import FrameType
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from miniscope_ros.acquisition import orientation
 from miniscope_ros.acquisition.orientation import (
     norm_error,
     OrientationValidator,
@@ -223,3 +226,31 @@ def test_health_counts_the_share_of_valid_readings():
     assert health.valid_share > 0.99
     check_all(validator, 100 * [TORN], SECOND // 20)
     assert validator.health(100 * SECOND).state == State.INVALID, 'a long past must not hide it'
+
+
+def test_a_stream_that_begins_while_it_is_looked_at_is_not_old() -> None:
+    # At every instruction of the capture thread another thread may ask for the health.
+    now_ns = 123_456_000_000_000
+    validator = OrientationValidator()
+    states: list[State] = []
+
+    def look(frame: FrameType, event: str, argument: object) -> object:
+        if frame.f_code.co_filename != orientation.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        sys.settrace(None)
+        states.append(validator.health(now_ns).state)
+        sys.settrace(look)
+        return look
+
+    for _ in range(2):
+        sys.settrace(look)
+        try:
+            validator.reset()
+            validator.check(A, now_ns)
+            validator.check(B, now_ns)
+        finally:
+            sys.settrace(None)
+    assert len(states) > 100
+    assert State.NEVER_CHANGED not in states
+    assert State.CONSTANT not in states

@@ -69,7 +69,7 @@ def test_invalid_requests_are_answered_with_failure(scope: Scope) -> None:
     ear.wait_for(frames, seen + 10)
     assert ear.change_state('deactivate')
     assert [frame.frame_index for frame in frames] == list(range(len(frames)))
-    node.wait_for_output(r'WARN.*transition \d+ refused in state active')
+    node.wait_for_output('WARN.*activate refused: the node is already active')
 
 
 def test_each_acquisition_counts_from_zero(scope: Scope) -> None:
