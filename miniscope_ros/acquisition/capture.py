@@ -48,6 +48,7 @@ _RETURN = 2.0  # for a device that is away at closing and may be lit
 _RATE_KNOWN_MS = 5000.0
 _RATE_TOLERANCE = 0.05
 _CLOCK_CHECK_NS = 1_000_000_000
+_RESET_S = 10.0  # within which a box that is reset is lost
 _DRAIN = 64
 
 T = TypeVar('T')
@@ -89,6 +90,7 @@ class CaptureEngine:
         self._reconnector = Reconnector()
         self._failure: str | None = None
         self._reinitialised = False
+        self._reset_until = 0.0  # monotonic [s]; a loss until then is the reset that was asked for
         self._reconnects = 0
         self._received = 0
         self._damaged = 0
@@ -138,7 +140,12 @@ class CaptureEngine:
 
     def hard_reset(self) -> None:
         """Restart the device; it is lost and recovered. DeviceError if that is impossible."""
-        self._call(self._hard_reset)
+        self._reset_until = time.monotonic() + _RESET_S
+        try:
+            self._call(self._hard_reset)
+        except BaseException:
+            self._reset_until = 0.0
+            raise
 
     def set_sync(self, on: bool) -> None:
         """Let the sync output toggle or not, at once while active."""
@@ -360,7 +367,11 @@ class CaptureEngine:
             return
         self._source.close()
         self._reconnector.begin(str(error))
-        _log.error('the device is lost: %s; looking for it', self._reconnector.disconnected)
+        asked = time.monotonic() < self._reset_until
+        self._reset_until = 0.0
+        level = logging.INFO if asked else logging.ERROR
+        _log.log(level, 'the device is lost: %s; looking for it',
+                 f'{error}, as was asked for' if asked else self._reconnector.disconnected)
 
     def _try_again(self) -> None:
         try:

@@ -173,6 +173,43 @@ def picture_statistics(image: NDArray[np.uint8]) -> PictureStatistics:
     return PictureStatistics(int(minimum), int(maximum), mean, saturated / (height * width))
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What depends on the settings alone."""
+
+    settings: DisplaySettings
+    channels: int  # of the picture
+    contrast: NDArray[np.uint8]  # shown level of 256 grey levels
+    colors: NDArray[np.uint8]  # BGR of 256 grey levels, (256, 1, 3)
+
+
+class _LossMark:
+    """How many lost frames the loss indicator shows, and for how long."""
+
+    def __init__(self) -> None:
+        self._unseen = 0  # lost before frames that were not shown
+        self._shown = 0
+        self._stamp_s = 0.0
+
+    def begin(self) -> None:
+        """Forget the losses of an earlier acquisition."""
+        self._unseen = self._shown = 0
+
+    def learn(self, lost: int) -> None:
+        """Note frames lost before one that is not shown."""
+        self._unseen += lost
+
+    def count(self, lost: int, stamp_s: float) -> int:
+        """Return how many lost frames to show on a frame before which some were lost."""
+        lost, self._unseen = lost + self._unseen, 0
+        fresh = 0 <= stamp_s - self._stamp_s < LOSS_MARK_SECONDS
+        if lost:
+            self._shown = lost + (self._shown if fresh else 0)
+            self._stamp_s = stamp_s
+            fresh = True
+        return self._shown if fresh else 0
+
+
 class Display:
     """
     Make the display's pictures from frames of one size.
@@ -216,16 +253,13 @@ class Display:
         self._reseed = True
         self._learned = 0
         self._learned_stamp = 0.0
-        self._lost_unseen = 0
-        self._lost_shown = 0
-        self._lost_stamp = 0.0
-        self._channels = 0
-        self._in_force: DisplaySettings | None = None
-        self._use(self.settings)
+        self._loss = _LossMark()
+        self._look = self._make_look(self.settings)
+        self._indicators = Indicators(width, height, self._look.channels)
 
     def begin(self) -> None:
         """Begin an acquisition: neither background nor losses of the last one matter."""
-        self._lost_unseen = self._lost_shown = 0
+        self._loss.begin()
         self._reseed = True
 
     def reset_background(self) -> None:
@@ -237,7 +271,7 @@ class Display:
         settings = self.settings
         self._use(settings)
         self._check(image)
-        self._lost_unseen += state.lost_before
+        self._loss.learn(state.lost_before)
         self._learn(image, state.stamp_s, settings)
 
     def render(self, image: NDArray[np.uint8], state: FrameState) -> NDArray[np.uint8]:
@@ -256,20 +290,23 @@ class Display:
 
     def _use(self, settings: DisplaySettings) -> None:
         """Prepare what depends on the settings alone."""
-        if settings is self._in_force:
+        if settings is self._look.settings:
             return
-        if self._in_force is None or settings.mode != self._in_force.mode:
+        before, look = self._look, self._make_look(settings)
+        if settings.mode != before.settings.mode:
             self._reseed = True
-        channels = 3 if self._color or settings.encoding == 'bgr8' else 1
-        if channels != self._channels:
+        if look.channels != before.channels:
             height, width = self._shape[:2]
-            self._channels = channels
-            self._indicators = Indicators(width, height, channels)
-        self._contrast = contrast_table(settings.minimum, settings.maximum)
-        self._colors = color_table(settings.color_map)[self._contrast].reshape(256, 1, 3)
+            self._indicators = Indicators(width, height, look.channels)
         if settings.highlight_saturation:
             self._red[...] = 0, 0, 255
-        self._in_force = settings
+        self._look = look
+
+    def _make_look(self, settings: DisplaySettings) -> _Look:
+        contrast = contrast_table(settings.minimum, settings.maximum)
+        return _Look(
+            settings, 3 if self._color or settings.encoding == 'bgr8' else 1, contrast,
+            color_table(settings.color_map)[contrast].reshape(256, 1, 3))
 
     def _check(self, image: NDArray[np.uint8]) -> None:
         if image.shape != self._shape or image.dtype != _BYTE:
@@ -316,14 +353,14 @@ class Display:
                 cv2.cvtColor(values, cv2.COLOR_BGR2GRAY, self._grey)
                 values = self._grey
             picture: NDArray[np.uint8] = self._bgr
-            cv2.applyColorMap(values, self._colors, picture)
+            cv2.applyColorMap(values, self._look.colors, picture)
         else:
             picture = self._values
             if (settings.minimum, settings.maximum) != (0, 255):
-                cv2.LUT(values, self._contrast, picture)
+                cv2.LUT(values, self._look.contrast, picture)
             elif values is image:
                 np.copyto(picture, image)
-            if self._channels == 3 and not self._color:
+            if self._look.channels == 3 and not self._color:
                 cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR, self._bgr)
                 picture = self._bgr
 
@@ -335,15 +372,9 @@ class Display:
     def _indicate(self, picture: NDArray[np.uint8], state: FrameState,
                   settings: DisplaySettings) -> None:
         """Draw the indicators that are switched on."""
-        lost = self._lost_unseen + state.lost_before
-        self._lost_unseen = 0
-        fresh = 0 <= state.stamp_s - self._lost_stamp < LOSS_MARK_SECONDS
-        if lost:
-            self._lost_shown = lost + (self._lost_shown if fresh else 0)
-            self._lost_stamp = state.stamp_s
-            fresh = True
-        if settings.loss_indicator and self._lost_shown and fresh:
-            self._indicators.draw_loss(picture, self._lost_shown)
+        lost = self._loss.count(state.lost_before, state.stamp_s)
+        if settings.loss_indicator and lost:
+            self._indicators.draw_loss(picture, lost)
         if settings.orientation_indicator and state.has_orientation:
             self._indicators.draw_orientation(picture, state)
         if settings.text_indicator:

@@ -121,6 +121,8 @@ def test_a_hard_reset_is_recovered_from(scope: Scope) -> None:
     assert {c.control for c in resumed} == {'led', 'focus', 'gain', 'frame_rate'}
     assert [c.value for c in resumed if c.control == 'led'][-1] == LED
     node.wait_for_output('the device is back')
+    node.wait_for_output('INFO.*the device is lost: .*as was asked for')
+    assert not node.said('ERROR')
     assert is_dark(changes)
 
 

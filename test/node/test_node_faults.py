@@ -127,8 +127,9 @@ def exception_beside_the_raw_stream(name: str, fault: str) -> None:
         for heard in (reports, shown, turns, infos):
             ear.wait_for(heard, len(heard) + 3)
         assert ear.state == 'active'
-        indices = [frame.capture_index for frame in frames]
-        assert indices == list(range(len(indices)))
+        assert not node.said('acquisition ended')
+        indices = [frame.frame_index for frame in frames]
+        assert all(earlier < later for earlier, later in pairwise(indices))
         assert ear.change_state('deactivate')
         node.wait_for_output('acquisition ended')
 
@@ -234,9 +235,9 @@ def simulated_time_is_followed(name: str, **given) -> None:
         assert all(earlier < later for earlier, later in pairwise(stamps))
         assert stamps[-1] < begin_ns + (ticks + 1) * tick_ns
         assert reports  # they do not wait for a clock
-        # On a busy computer that one is true.
-        assert all('the sync output was switched' in line or 'runs as root' in line
-                   for line in node.said('WARN'))
+        # On a busy computer these are true.
+        allowed = r'WARN(?!.*(sync output was switched|being lost|skips pictures|runs as root))'
+        assert not node.said(allowed)
 
 
 def simulated_time_is_followed_by_a_recording(name: str) -> None:
@@ -305,7 +306,7 @@ SCENARIOS = {
        for number, step in enumerate(CYCLE)},
     'exception_in_shutdown': partial(
         exception, fault='cleanup', transitions=('configure', 'activate', 'shutdown'))}
-outcomes = run_at_once(SCENARIOS, workers=len(SCENARIOS))
+outcomes = run_at_once(SCENARIOS, workers=12)
 
 
 @pytest.mark.parametrize('scenario', SCENARIOS)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Requests that are malformed or too many: the acquisition goes on, and dark comes first."""
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from listening import Listener
@@ -38,7 +39,8 @@ def ear(scope: Scope) -> Iterator[Listener]:
     ear.wait_for(frames)
     yield ear
     ear.wait_for(frames, len(frames) + 5)
-    assert frames == list(range(frames[0], frames[0] + len(frames)))
+    # It is the same acquisition; a busy subscriber may miss some of it.
+    assert all(earlier < later for earlier, later in pairwise(frames))
     ear.hush(frames)
 
 
