@@ -17,8 +17,9 @@ from typing import Any
 from miniscope_ros.acquisition.capture_loop import CaptureLoop
 from miniscope_ros.daq.firmware import UclaFirmware
 from miniscope_ros.display.renderer import Display
-from miniscope_ros.node import publishers
+from miniscope_ros.node import packers
 from miniscope_ros.node.main import main
+from miniscope_ros.node.publishers import Publishers
 from miniscope_ros.sources import miniscope_link
 from miniscope_ros.transports.v4l2 import V4l2Transport
 from rclpy.publisher import Publisher
@@ -67,16 +68,15 @@ def set_up() -> dict[str, Stopwatch]:
     for name, (owner, function) in STAGES.items():
         setattr(owner, function, watches[name].around(getattr(owner, function)))
     for function in FILL:
-        setattr(publishers, function, functools.partial(
-            _watched, getattr(publishers, function), watches['fill']))
+        setattr(packers, function, functools.partial(
+            _watched, getattr(packers, function), watches['fill']))
 
-    def begin(listener: publishers.Publishers, report: Callable[..., None]) -> None:
+    def begin(listener: Publishers, report: Callable[..., None]) -> None:
         for watch in watches.values():
             watch.reset()
         report(listener)
 
-    publishers.Publishers.on_started = functools.partialmethod(
-        begin, report=publishers.Publishers.on_started)
+    Publishers.on_started = functools.partialmethod(begin, report=Publishers.on_started)
     return watches
 
 

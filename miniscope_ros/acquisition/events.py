@@ -32,7 +32,10 @@ class Listener(Protocol):
     Called in the capture thread; must not block, and not call back into the acquisition.
     """
 
-    display_skipped: int  # display frames of this acquisition not made because another waited
+    @property
+    def display_skipped(self) -> int:
+        """Return how many display frames of this acquisition were skipped for want of time."""
+        ...
 
     def on_info(self, info: SourceInfo) -> None:
         """Take what is known of the source; called whenever it was opened."""

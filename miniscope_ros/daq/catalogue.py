@@ -98,7 +98,8 @@ class _Loader(yaml.SafeLoader):
 def _read_types(file: str, content: bytes) -> dict[str, DeviceType]:
     try:
         data = yaml.load(content, _Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, ArithmeticError,
+            AttributeError, RecursionError) as error:
         mark = getattr(error, 'problem_mark', None)
         line = f'line {mark.line + 1}: ' if mark else ''
         problem = ' '.join(str(getattr(error, 'problem', None) or error).split())

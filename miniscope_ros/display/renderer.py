@@ -35,6 +35,14 @@ LONGEST_GAP_SECONDS = 10.0
 
 LOSS_MARK_SECONDS = 0.5
 
+DIFFERENCE_ZERO = 51
+"""Grey level of no change in background_difference with automatic gain: a fifth of white."""
+
+_PEAK_SHARE = 0.995  # of the pixels are below what is shown white
+_PEAK_FLOOR = 16.0  # [grey levels]; smaller differences are not stretched to white
+_PEAK_SECONDS = 5.0  # time constant with which the brightest difference is forgotten
+_PEAK_STEP = 8  # every so manieth pixel in each direction is looked at
+
 _BYTE = np.dtype(np.uint8)
 
 
@@ -52,6 +60,7 @@ class DisplaySettings:
     delta_f_maximum: float = 0.2  # dF/F that is shown white
     highlight_saturation: bool = False
     color_map: ColorMap = 'none'
+    scale_difference: bool = False  # background_difference with automatic gain, never black
 
     @property
     def encoding(self) -> Literal['mono8', 'bgr8']:
@@ -73,6 +82,38 @@ def subtract_background(image: NDArray[np.uint8], background: NDArray[np.float32
     """Write image - round(background), 0 where that is negative, to out; all of one shape."""
     cv2.convertScaleAbs(background, out)
     cv2.subtract(image, out, out)
+
+
+class DifferenceScale:
+    """
+    The automatic scale of background_difference: no change is dark grey, a flash is white.
+
+    A difference is a few grey levels: shown as it is, the picture would look black. The brightest
+    differences set the gain at once and are forgotten within seconds, so the picture is steady.
+    """
+
+    def __init__(self) -> None:
+        self._peak = _PEAK_FLOOR
+        self._stamp_s = 0.0
+
+    def begin(self) -> None:
+        """Forget the differences of an earlier background."""
+        self._peak = _PEAK_FLOOR
+
+    def show(self, image: NDArray[np.uint8], background: NDArray[np.float32], stamp_s: float,
+             out: NDArray[np.uint8]) -> None:
+        """Write DIFFERENCE_ZERO + gain * (image - background) to out; all of one shape."""
+        some = (slice(None, None, _PEAK_STEP),) * 2
+        sample = np.subtract(image[some], background[some], dtype=np.float32).ravel()
+        place = min(len(sample) - 1, int(_PEAK_SHARE * len(sample)))
+        peak = float(np.partition(sample, place)[place])
+        elapsed = max(0.0, stamp_s - self._stamp_s)
+        self._stamp_s = stamp_s
+        self._peak = max(
+            peak, _PEAK_FLOOR,
+            _PEAK_FLOOR + (self._peak - _PEAK_FLOOR) * math.exp(-elapsed / _PEAK_SECONDS))
+        gain = (255 - DIFFERENCE_ZERO) / self._peak
+        cv2.addWeighted(image, gain, background, -gain, DIFFERENCE_ZERO, out, cv2.CV_8U)
 
 
 def relative_change(image: NDArray[np.uint8], baseline: NDArray[np.float32], white: float,
@@ -132,6 +173,43 @@ def picture_statistics(image: NDArray[np.uint8]) -> PictureStatistics:
     return PictureStatistics(int(minimum), int(maximum), mean, saturated / (height * width))
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What depends on the settings alone."""
+
+    settings: DisplaySettings
+    channels: int  # of the picture
+    contrast: NDArray[np.uint8]  # shown level of 256 grey levels
+    colors: NDArray[np.uint8]  # BGR of 256 grey levels, (256, 1, 3)
+
+
+class _LossMark:
+    """How many lost frames the loss indicator shows, and for how long."""
+
+    def __init__(self) -> None:
+        self._unseen = 0  # lost before frames that were not shown
+        self._shown = 0
+        self._stamp_s = 0.0
+
+    def begin(self) -> None:
+        """Forget the losses of an earlier acquisition."""
+        self._unseen = self._shown = 0
+
+    def learn(self, lost: int) -> None:
+        """Note frames lost before one that is not shown."""
+        self._unseen += lost
+
+    def count(self, lost: int, stamp_s: float) -> int:
+        """Return how many lost frames to show on a frame before which some were lost."""
+        lost, self._unseen = lost + self._unseen, 0
+        fresh = 0 <= stamp_s - self._stamp_s < LOSS_MARK_SECONDS
+        if lost:
+            self._shown = lost + (self._shown if fresh else 0)
+            self._stamp_s = stamp_s
+            fresh = True
+        return self._shown if fresh else 0
+
+
 class Display:
     """
     Make the display's pictures from frames of one size.
@@ -144,7 +222,8 @@ class Display:
     background_difference is frame - round(background), where background is the running average
     (1 - alpha)*background + alpha*frame, in float32 and updated with the frame before it is
     subtracted, as in the reference program. Unlike there it starts with the first frame instead
-    of black, so that the first 1/alpha frames are right too.
+    of black, so that the first 1/alpha frames are right too. With scale_difference it is scaled
+    automatically, see DifferenceScale.
 
     delta_f_over_f divides by F0, a running mean with a time constant of BASELINE_SECONDS, until
     that much time has passed the plain mean of all frames. (Elsewhere F0 is the mean of 128 frames
@@ -170,19 +249,17 @@ class Display:
         self._background = np.empty(self._shape, np.float32)
         self._change = np.empty(self._shape, np.float32)
         self._divisor = np.empty(self._shape, np.float32)
+        self._difference = DifferenceScale()
         self._reseed = True
         self._learned = 0
         self._learned_stamp = 0.0
-        self._lost_unseen = 0
-        self._lost_shown = 0
-        self._lost_stamp = 0.0
-        self._channels = 0
-        self._in_force: DisplaySettings | None = None
-        self._use(self.settings)
+        self._loss = _LossMark()
+        self._look = self._make_look(self.settings)
+        self._indicators = Indicators(width, height, self._look.channels)
 
     def begin(self) -> None:
         """Begin an acquisition: neither background nor losses of the last one matter."""
-        self._lost_unseen = self._lost_shown = 0
+        self._loss.begin()
         self._reseed = True
 
     def reset_background(self) -> None:
@@ -194,7 +271,7 @@ class Display:
         settings = self.settings
         self._use(settings)
         self._check(image)
-        self._lost_unseen += state.lost_before
+        self._loss.learn(state.lost_before)
         self._learn(image, state.stamp_s, settings)
 
     def render(self, image: NDArray[np.uint8], state: FrameState) -> NDArray[np.uint8]:
@@ -207,26 +284,29 @@ class Display:
         self._use(settings)
         self._check(image)
         self._learn(image, state.stamp_s, settings)
-        picture = self._process(image, settings)
+        picture = self._process(image, state.stamp_s, settings)
         self._indicate(picture, state, settings)
         return picture
 
     def _use(self, settings: DisplaySettings) -> None:
         """Prepare what depends on the settings alone."""
-        if settings is self._in_force:
+        if settings is self._look.settings:
             return
-        if self._in_force is None or settings.mode != self._in_force.mode:
+        before, look = self._look, self._make_look(settings)
+        if settings.mode != before.settings.mode:
             self._reseed = True
-        channels = 3 if self._color or settings.encoding == 'bgr8' else 1
-        if channels != self._channels:
+        if look.channels != before.channels:
             height, width = self._shape[:2]
-            self._channels = channels
-            self._indicators = Indicators(width, height, channels)
-        self._contrast = contrast_table(settings.minimum, settings.maximum)
-        self._colors = color_table(settings.color_map)[self._contrast].reshape(256, 1, 3)
+            self._indicators = Indicators(width, height, look.channels)
         if settings.highlight_saturation:
             self._red[...] = 0, 0, 255
-        self._in_force = settings
+        self._look = look
+
+    def _make_look(self, settings: DisplaySettings) -> _Look:
+        contrast = contrast_table(settings.minimum, settings.maximum)
+        return _Look(
+            settings, 3 if self._color or settings.encoding == 'bgr8' else 1, contrast,
+            color_table(settings.color_map)[contrast].reshape(256, 1, 3))
 
     def _check(self, image: NDArray[np.uint8]) -> None:
         if image.shape != self._shape or image.dtype != _BYTE:
@@ -243,6 +323,7 @@ class Display:
         if self._reseed or not 0 <= elapsed <= LONGEST_GAP_SECONDS:
             self._reseed = False
             self._learned = 1
+            self._difference.begin()
             np.copyto(self._background, image)
             return
         self._learned += 1
@@ -252,12 +333,16 @@ class Display:
             alpha = max(1 / self._learned, 1 - math.exp(-elapsed / BASELINE_SECONDS))
         cv2.accumulateWeighted(image, self._background, alpha)
 
-    def _process(self, image: NDArray[np.uint8], settings: DisplaySettings) -> NDArray[np.uint8]:
+    def _process(self, image: NDArray[np.uint8], stamp_s: float,
+                 settings: DisplaySettings) -> NDArray[np.uint8]:
         """Return the picture without indicators."""
         values: NDArray[np.uint8] = image
         if settings.mode == 'background_difference':
             values = self._values
-            subtract_background(image, self._background, values)
+            if settings.scale_difference:
+                self._difference.show(image, self._background, stamp_s, values)
+            else:
+                subtract_background(image, self._background, values)
         elif settings.mode == 'delta_f_over_f':
             values = self._values
             relative_change(image, self._background, settings.delta_f_maximum, values,
@@ -268,14 +353,14 @@ class Display:
                 cv2.cvtColor(values, cv2.COLOR_BGR2GRAY, self._grey)
                 values = self._grey
             picture: NDArray[np.uint8] = self._bgr
-            cv2.applyColorMap(values, self._colors, picture)
+            cv2.applyColorMap(values, self._look.colors, picture)
         else:
             picture = self._values
             if (settings.minimum, settings.maximum) != (0, 255):
-                cv2.LUT(values, self._contrast, picture)
+                cv2.LUT(values, self._look.contrast, picture)
             elif values is image:
                 np.copyto(picture, image)
-            if self._channels == 3 and not self._color:
+            if self._look.channels == 3 and not self._color:
                 cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR, self._bgr)
                 picture = self._bgr
 
@@ -287,15 +372,9 @@ class Display:
     def _indicate(self, picture: NDArray[np.uint8], state: FrameState,
                   settings: DisplaySettings) -> None:
         """Draw the indicators that are switched on."""
-        lost = self._lost_unseen + state.lost_before
-        self._lost_unseen = 0
-        fresh = 0 <= state.stamp_s - self._lost_stamp < LOSS_MARK_SECONDS
-        if lost:
-            self._lost_shown = lost + (self._lost_shown if fresh else 0)
-            self._lost_stamp = state.stamp_s
-            fresh = True
-        if settings.loss_indicator and self._lost_shown and fresh:
-            self._indicators.draw_loss(picture, self._lost_shown)
+        lost = self._loss.count(state.lost_before, state.stamp_s)
+        if settings.loss_indicator and lost:
+            self._indicators.draw_loss(picture, lost)
         if settings.orientation_indicator and state.has_orientation:
             self._indicators.draw_orientation(picture, state)
         if settings.text_indicator:

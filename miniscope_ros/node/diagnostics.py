@@ -72,7 +72,8 @@ class Diagnostics:
             self._make('acquisition', hardware, *self._acquisition(status, display_skipped, now)),
             self._make('orientation', hardware, *self._orientation(status)),
             self._make('light', hardware, *self._light(status)),
-            self._make('picture', hardware, *self._picture(statistics)),
+            self._make('picture', hardware, *self._picture(
+                statistics if status.state == 'active' else None)),
             self._make('time', hardware, *self._time(status)),
         ]
 
@@ -150,7 +151,7 @@ class Diagnostics:
     @staticmethod
     def _picture(statistics: PictureStatistics | None) -> tuple[bytes, str, dict[str, Any]]:
         if statistics is None:
-            return OK, 'no frame yet', {}
+            return OK, 'no frame is published', {}
         values = {
             'minimum': statistics.minimum, 'maximum': statistics.maximum,
             'mean': statistics.mean, 'saturated share': statistics.saturated_share}

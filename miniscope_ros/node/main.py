@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import sys
 
+from miniscope_ros.node.command_line import check_command_line
 from miniscope_ros.stop import Stop
 
 
@@ -19,6 +20,7 @@ def main() -> None:
     """
     stop = Stop()
     stop.install()
+    check_command_line(sys.argv[1:])
     # Threads that NumPy would start, and that spin at first: 0.16 s of CPU time for nothing.
     os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
     # Only now what takes long to import: a signal during that ends us cleanly, too.

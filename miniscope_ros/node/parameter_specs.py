@@ -10,7 +10,6 @@ from typing import Any
 from miniscope_ros.acquisition.orientation import MAX_RATE_RAD_PER_S
 from miniscope_ros.daq.catalogue import DeviceType
 from miniscope_ros.daq.control import Control, LIGHTS
-from miniscope_ros.display.renderer import DisplaySettings
 from miniscope_ros.node.parameters import Mutability, ParameterSpec, Rule
 
 SOURCES = ('daq', 'camera', 'simulated', 'replay')
@@ -179,6 +178,35 @@ def common_specs(frame_prefix: str) -> list[ParameterSpec]:
     ]
 
 
+DAQ_SPECS = [
+    ParameterSpec(
+        'transport',
+        'auto',
+        'how the box is reached: v4l2 (the kernel), usb (UVC in user space by libusb: fresh '
+        "orientation, counter and inputs on every kernel), auto (usb where the kernel's readings "
+        'are stale and the rights are there, else v4l2)',
+        Mutability.FIXED,
+        choices=('auto', 'v4l2', 'usb'),
+    ),
+]
+
+TRIGGER_SPECS = [
+    ParameterSpec(
+        'trigger.input',
+        -1,
+        'which digital input is the trigger; -1 = none',
+        minimum=-1,
+        maximum=7,
+    ),
+    ParameterSpec(
+        'trigger.action',
+        'none',
+        'what the trigger does: light (dark while the input is low), record (the session records '
+        'while it is high)',
+        choices=('none', 'light', 'record'),
+    ),
+]
+
 REPLAY_SPECS = [
     ParameterSpec(
         'replay.path',
@@ -214,6 +242,36 @@ CAMERA_SPECS = [
         minimum=_CAMERA_RATES[0],
         maximum=_CAMERA_RATES[1],
     ),
+    ParameterSpec(
+        'image_width',
+        0,
+        'width asked of the camera [pixels], 0 = its own; list_devices lists what it offers',
+        Mutability.UNCONFIGURED,
+        minimum=0,
+        maximum=16384,
+    ),
+    ParameterSpec(
+        'image_height',
+        0,
+        'height asked of the camera [pixels], 0 = its own',
+        Mutability.UNCONFIGURED,
+        minimum=0,
+        maximum=16384,
+    ),
+    ParameterSpec(
+        'pixel_format',
+        '',
+        'pixel format asked of the camera, four characters as YUYV or MJPG; empty = its own',
+        Mutability.UNCONFIGURED,
+    ),
+    ParameterSpec(
+        'exposure',
+        0.0,
+        "exposure asked of the camera, in the camera's own unit; 0 = its own",
+        Mutability.UNCONFIGURED,
+        minimum=0.0,
+        maximum=1e6,
+    ),
 ]
 
 
@@ -233,6 +291,34 @@ def control_specs(device_type: DeviceType) -> list[ParameterSpec]:
             )
         )
     return specs
+
+
+def source_specs(source: str, device_type: DeviceType) -> list[ParameterSpec]:
+    """Return what one source has beside the common parameters; the type matters to scopes only."""
+    if source == 'replay':
+        return REPLAY_SPECS
+    if source == 'camera':
+        return CAMERA_SPECS
+    own = DAQ_SPECS if source == 'daq' else []
+    return [*own, *control_specs(device_type), *TRIGGER_SPECS]
+
+
+def has_device_type(source: str) -> bool:
+    """Return whether a source is a scope, of some device type."""
+    return source in ('daq', 'simulated')
+
+
+def elsewhere(name: str, source: str, catalogue: Mapping[str, DeviceType]) -> str:
+    """Return in words which other sources or device types have a parameter; '' if none has."""
+    sources = [
+        other for other in SOURCES
+        if any(spec.name == name for device_type in catalogue.values()
+               for spec in source_specs(other, device_type))]
+    if source in sources:
+        return 'device_type ' + ', '.join(
+            device_type.name for device_type in catalogue.values()
+            if name in device_type.controls)
+    return ', '.join(f'source {other}' for other in sources)
 
 
 def _control_spec(control: Control) -> ParameterSpec:
@@ -267,19 +353,3 @@ def _ceiling(name: str) -> Rule:
 
 
 RULES: list[Rule] = [_window, *(_ceiling(light) for light in LIGHTS)]
-
-
-def display_settings(values: Mapping[str, Any]) -> DisplaySettings:
-    """Return the settings of the display that these values mean."""
-    return DisplaySettings(
-        mode=values['display.mode'],
-        background_alpha=values['display.background_alpha'],
-        minimum=values['display.minimum'],
-        maximum=values['display.maximum'],
-        orientation_indicator=values['display.orientation_indicator'],
-        text_indicator=values['display.text_indicator'],
-        loss_indicator=values['display.loss_indicator'],
-        delta_f_maximum=values['display.delta_f_maximum'],
-        highlight_saturation=values['display.highlight_saturation'],
-        color_map=values['display.color_map'],
-    )

@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+import logging
 import math
+from types import MappingProxyType
 from typing import Any
 
 from miniscope_ros.errors import ConfigurationError
@@ -20,8 +22,10 @@ from rcl_interfaces.msg import (
 from rclpy.lifecycle import LifecycleNode
 from rclpy.parameter import Parameter
 
+_log = logging.getLogger(__name__)
+
 Value = bool | int | float | str | list[str]
-Values = dict[str, Any]
+Values = Mapping[str, Any]
 
 _FOREIGN = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
 """Parameters of rclpy's own, which are none of our business."""
@@ -124,11 +128,13 @@ class Parameters:
     """
 
     def __init__(self, node: LifecycleNode, stage: Callable[[], str]) -> None:
-        """Prepare for a node; stage tells its lifecycle state: unconfigured, inactive, active."""
+        """Prepare for a node; stage returns its state: unconfigured, inactive, active."""
         self._node = node
         self._stage = stage
+        self._elsewhere: Callable[[str], str] = lambda name: ''
         self._specs: dict[str, ParameterSpec] = {}
         self._rules: list[Rule] = []
+        self._values: Values = MappingProxyType({})
 
     def declare(self, specs: Iterable[ParameterSpec]) -> None:
         """Declare parameters; ConfigurationError for a value given at start that is no good."""
@@ -144,60 +150,104 @@ class Parameters:
             self._node.declare_parameter(
                 spec.name, value, spec.descriptor(), ignore_override=True)
             self._specs[spec.name] = spec
+        self._take_snapshot()
 
-    def finish(self, rules: Iterable[Rule]) -> None:
-        """Refuse names that do not exist and values that cannot be together."""
+    def finish(self, rules: Iterable[Rule], elsewhere: Callable[[str], str]) -> None:
+        """
+        Refuse names that do not exist and values that cannot be together.
+
+        elsewhere returns in words which other sources or device types have a parameter, '' if
+        none has. Raises ConfigurationError.
+        """
         self._rules = list(rules)
-        unknown = [
+        self._elsewhere = elsewhere
+        unknown = sorted(
             name for name in self._node.get_parameters_by_prefix('')
-            if name not in self._specs and not name.startswith(_FOREIGN)]
+            if name not in self._specs and not name.startswith(_FOREIGN))
         if unknown:
             known = ', '.join(sorted(self._specs))
+            hints = ''.join(
+                f'; {name} is a parameter of {where}' for name in unknown
+                if (where := self._elsewhere(name)))
             raise ConfigurationError(
-                f'unknown parameter {", ".join(sorted(unknown))}; with this source and device '
+                f'unknown parameter {", ".join(unknown)}{hints}; with this source and device '
                 f'type there are: {known}')
         problems = self._broken_rules(self.values)
         if problems:
             raise ConfigurationError('; '.join(problems))
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._specs
-
     def __getitem__(self, name: str) -> Any:
-        return self._node.get_parameter(name).value
+        return self._values[name]
 
     @property
     def values(self) -> Values:
-        """All values by name."""
-        return {name: self[name] for name in self._specs}
+        """All values by name, as a snapshot that does not change."""
+        return self._values
 
-    def check(self, parameters: Sequence[Parameter]) -> tuple[list[Parameter], list[str]]:
+    def _take_snapshot(self) -> None:
+        self._values = MappingProxyType({
+            name: self._node.get_parameter(name).value for name in self._specs})
+
+    def set(
+        self, parameters: Sequence[Parameter],
+        store: Callable[[list[Parameter]], SetParametersResult],
+        refuse: Callable[[str, Any], str],
+    ) -> tuple[SetParametersResult, list[str]]:
+        """
+        Check all parameters, take all or none; every refusal is one line in the log.
+
+        store puts them into the node; refuse returns why the open device cannot take a value,
+        or an empty text. Returns the answer, and the names that were taken.
+        """
+        converted, problems = self._check(parameters)
+        problems += filter(None, (refuse(one.name, one.value) for one in converted))
+        result = refusal(problems) if problems else (
+            store(converted) if converted else SetParametersResult(successful=True))
+        if not result.successful:
+            _log.warning('parameters refused: %s', result.reason)
+            return result, []
+        self._take_snapshot()
+        return result, [parameter.name for parameter in converted]
+
+    def _check(self, parameters: Sequence[Parameter]) -> tuple[list[Parameter], list[str]]:
         """
         Return the parameters in their own types, and every reason against taking them.
 
         rclpy's own checks come before any callback and name no limits, so this has to be asked
-        before rclpy is.
+        before rclpy is. A value that is in force already is never refused: a dump that is loaded
+        again has many that cannot be changed. What cannot be changed is left out then.
         """
-        converted, problems = [], []
+        converted: list[Parameter] = []
+        problems: list[str] = []
         for parameter in parameters:
             spec = self._specs.get(parameter.name)
             if spec is None:
-                converted.append(parameter)
-                if not self._node.has_parameter(parameter.name):
-                    problems.append(f'there is no parameter {parameter.name}')
+                self._check_foreign(parameter, converted, problems)
                 continue
             try:
                 value = spec.convert(parameter.value)
-                converted.append(Parameter(spec.name, value=value))
             except ValueError as error:
                 problems.append(str(error))
                 continue
-            if not self._may_change(spec):
+            if self._may_change(spec):
+                converted.append(Parameter(spec.name, value=value))
+            elif value != self._values[spec.name]:
                 problems.append(f'{spec.name} cannot be changed now: {spec.when.value}')
         if not problems:
             new = {parameter.name: parameter.value for parameter in converted}
-            problems = self._broken_rules(self.values | new)
+            problems = self._broken_rules({**self._values, **new})
         return converted, problems
+
+    def _check_foreign(
+        self, parameter: Parameter, converted: list[Parameter], problems: list[str],
+    ) -> None:
+        """Check a parameter that rclpy has, or nobody."""
+        if not self._node.has_parameter(parameter.name):
+            where = self._elsewhere(parameter.name)
+            problems.append(f'there is no parameter {parameter.name}'
+                            + (f' with this source: it is one of {where}' if where else ''))
+        elif parameter.value != self._node.get_parameter(parameter.name).value:
+            converted.append(parameter)
 
     def _may_change(self, spec: ParameterSpec) -> bool:
         stage = self._stage()

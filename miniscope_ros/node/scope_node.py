@@ -1,50 +1,53 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The lifecycle node: wires parameters, acquisition, publishers and diagnostics together."""
+"""The lifecycle node: wires parameters, acquisition, topics and monitoring together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-import gc
 import logging
 from threading import Event
-import time
+from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
-from lifecycle_msgs.srv import ChangeState
-from miniscope_ros.acquisition.capture import CaptureEngine
-from miniscope_ros.acquisition.orientation import OrientationValidator
-from miniscope_ros.acquisition.ros_clock import FollowedTime, RosTime
 from miniscope_ros.daq.catalogue import DeviceType, load_catalogue
 from miniscope_ros.errors import ConfigurationError, DeviceError, Interrupted, MiniscopeError
-from miniscope_ros.node.camera_info import load_camera_info
-from miniscope_ros.node.diagnostics import Diagnostics
+from miniscope_ros.node.camera_info import fit_camera_info, load_camera_info
+from miniscope_ros.node.environment import (
+    describe,
+    describe_darkness,
+    follows_clock,
+    LIVE,
+    make_clock,
+    make_transforms,
+)
+from miniscope_ros.node.monitor import Monitor, Observation
+from miniscope_ros.node.open_scope import collect_garbage, OpenScope
 from miniscope_ros.node.parameter_specs import (
-    CAMERA_SPECS,
     common_specs,
-    control_specs,
     DEVICE_CATALOG,
     device_type_spec,
-    REPLAY_SPECS,
+    elsewhere,
+    has_device_type,
     RULES,
     SOURCE,
+    source_specs,
 )
-from miniscope_ros.node.parameters import Parameters, refusal
-from miniscope_ros.node.publishers import Publishers, TransformSender, wait_for_acknowledgement
+from miniscope_ros.node.parameters import Parameters
+from miniscope_ros.node.publishers import Publishers
+from miniscope_ros.node.qos import wait_for_acknowledgement
+from miniscope_ros.node.requests import guard_services
+from miniscope_ros.node.services import Services
+from miniscope_ros.node.settings import topic_settings
 from miniscope_ros.node.start_wait import StartWait
-from miniscope_ros.sources.registry import find_device, make_source, reset_device
-from miniscope_ros.sources.source import Source
+from miniscope_ros.node.surroundings import Surroundings
+from miniscope_ros.node.terminal import Terminal
+from miniscope_ros.sources.registry import find_device, reset_device
 from miniscope_ros.watch.watch import Watch
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from std_srvs.srv import Trigger
 
 _log = logging.getLogger(__name__)
-
-_LIVE = ('daq', 'camera')
 
 
 class ScopeNode(LifecycleNode):  # type: ignore[misc]
@@ -58,32 +61,32 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         """
         super().__init__('miniscope', automatically_declare_parameters_from_overrides=True)
         self._stop = stop
-        self._error = ''
+        self._error = ''  # what the last transition failed with
         self._failure: MiniscopeError | None = None  # of the last transition
-        self._source: Source | None = None
-        self._acquisition: CaptureEngine | None = None
+        self._scope: OpenScope | None = None
         self._settings = Parameters(self, self._stage)
         self._device_type = self._declare()
         self.watch = Watch(
             self.light_may_be_on, stop, self._device_type.name if self._device_type else '',
             self._settings['device_catalog'])
-        self._validator = OrientationValidator()
-        self._topics = Publishers(self, self._settings.values, self._on_stopped)
-        self._diagnostics = Diagnostics(f'{self.get_namespace()}/{self.get_name()}'.strip('/'))
-        self._diagnostics_publisher = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        # Not on the ROS clock: a simulated one may stand still.
-        self._timer = self.create_timer(
-            self._settings['diagnostics_period'], self._diagnose,
-            clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self.create_service(Trigger, '~/hard_reset', self._hard_reset)
-        self.create_service(Trigger, '~/reset_background', self._reset_background)
+        terminal = Terminal()
+        self._topics = Publishers(
+            self, topic_settings(self._settings.values), self._on_stopped, terminal)
+        self._surroundings = Surroundings(
+            self, lambda: follows_clock(self, self._settings['source']))
+        self._monitor = Monitor(
+            self, self._settings['diagnostics_period'], self._observe, terminal,
+            self._surroundings)
+        Services(
+            self, self._topics, lambda: self._settings.values, lambda: self._scope,
+            lambda: reset_device(self._settings.values, self._device_type, stop))
         # Transitions of our own run on the executor, like a user's, one after the other.
         self._wake_guard = self.create_guard_condition(lambda: None)
         self._start_guard = self.create_guard_condition(self._start)
         self._start_wait = StartWait(
             self, lambda: find_device(self._settings.values), self._start_again)
         self._stopped_guard = self.create_guard_condition(self._deactivate_by_itself)
-        self._answer_invalid_requests()
+        guard_services(self, self._stage)
 
     def _declare(self) -> DeviceType | None:
         self._settings.declare([SOURCE, DEVICE_CATALOG])
@@ -92,19 +95,13 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         self._settings.declare([device_type_spec(tuple(catalogue))])
         prefix = f'{self.get_namespace()}/{self.get_name()}'.strip('/').replace('/', '_')
         self._settings.declare(common_specs(prefix))
-        device_type = None
-        if source == 'replay':
-            self._settings.declare(REPLAY_SPECS)
-        elif source == 'camera':
-            self._settings.declare(CAMERA_SPECS)
-        else:
-            device_type = catalogue[self._settings['device_type']]
-            self._settings.declare(control_specs(device_type))
-        self._settings.finish(RULES)
+        device_type = catalogue[self._settings['device_type']]
+        self._settings.declare(source_specs(source, device_type))
+        self._settings.finish(RULES, lambda name: elsewhere(name, source, catalogue))
         follow = self.get_parameter('use_sim_time').value
         if not isinstance(follow, bool):
             raise ConfigurationError(f'use_sim_time cannot be {follow!r}: it is true or false')
-        return device_type
+        return device_type if has_device_type(source) else None
 
     def _stage(self) -> str:
         return str(self._state_machine.current_state[1])
@@ -139,7 +136,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
             self._start_wait.end()  # somebody else decides now what becomes of the node
 
     def _waits_for_device(self) -> bool:
-        return self._settings['reconnect'] and self._settings['source'] in _LIVE
+        return self._settings['reconnect'] and self._settings['source'] in LIVE
 
     def wake(self) -> None:
         """Let the executor return from its wait."""
@@ -162,11 +159,18 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
 
     def light_may_be_on(self) -> bool:
         """Return whether the light was not seen to go dark (any thread)."""
-        source = self._source
-        return source is not None and source.may_be_lit
+        scope = self._scope
+        return scope is not None and scope.light_may_be_on
 
     def fail(self, error: Exception, *, log: bool = True) -> None:
-        """Note an error outside of any transition: leave the active state and tell why."""
+        """
+        Note an error outside of any transition: leave the active state and say why.
+
+        A message that cannot be read comes from another node and ends nothing.
+        """
+        if isinstance(error, UnicodeDecodeError):
+            _log.warning('a message cannot be read: %s', error)
+            return
         if log:
             _log.error('the executor met an error: %s', error, exc_info=error)
         self._error = f'{type(error).__name__}: {error}'
@@ -235,69 +239,41 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
 
     def _configure(self) -> None:
         values = self._settings.values
-        self._topics.camera_info = load_camera_info(values['camera_info_url'])
-        self._topics.transforms = self._transforms() if values['publish_tf'] else None
-        self._source = make_source(
-            values, self._device_type, self._stop, self.watch.opening)
-        self._validator = OrientationValidator(
-            values['orientation.max_norm_error'], values['orientation.stale_after'],
-            max_rate=values['orientation.max_rate'], live=self._source.is_live)
-        self._acquisition = CaptureEngine(
-            self._source, self._topics, self._validator, clock=self._clock_for(values['source']))
-        self._acquisition.sync_output = values['sync_output']
-        self._acquisition.reconnect = values['reconnect'] and self._source.is_live
-        info = self._acquisition.open()
-        self._validator.has_sensor = info.has_orientation
-        self._topics.open(info)
-        for warning in info.warnings:
-            _log.warning('%s', warning)
-        if self._device_type is not None and self._device_type.dark != 'full':
-            _log.warning(
-                'the darkest value of a %s is not known to be dark: how dark it is is %s',
-                self._device_type.name, self._device_type.dark)
-        _log.info('configured: %s %s at %s, %dx%d, firmware %s', info.device_type, info.card,
-                  info.path, info.width, info.height, info.firmware or 'unknown')
-
-    def _transforms(self) -> TransformSender:
+        calibration = load_camera_info(values['camera_info_url'])
+        transforms = make_transforms(self) if values['publish_tf'] else None
         try:
-            from miniscope_ros.node.tf_broadcaster import Transforms
-        except ImportError as error:
-            raise ConfigurationError(
-                f'publish_tf needs tf2_ros, which cannot be imported ({error}); install it or '
-                'set publish_tf to false') from error
-        return Transforms(self)
-
-    def _clock_for(self, source: str) -> RosTime:
-        if not self.get_parameter('use_sim_time').value:
-            return RosTime()
-        if source in _LIVE:
-            _log.warning('use_sim_time is ignored: source %s takes place in real time', source)
-            return RosTime()
-        return FollowedTime(lambda: int(self.get_clock().now().nanoseconds))
+            self._scope = OpenScope(
+                values, self._device_type, self._stop, self._topics,
+                make_clock(self, values['source']), self.watch)
+            info = self._scope.open()
+            camera_info, warning = fit_camera_info(calibration, info.width, info.height)
+            self._topics.open(info, camera_info, transforms)
+        except BaseException:
+            if transforms is not None:
+                transforms.close()
+            raise
+        for text in filter(None, (
+                warning, *info.warnings, describe_darkness(self._device_type))):
+            _log.warning('%s', text)
+        self._surroundings.check_user()
+        _log.info('configured: %s', describe(info))
 
     def _activate(self) -> None:
-        assert self._acquisition is not None
-        self.watch.lighting()
-        self._acquisition.activate()
+        assert self._scope is not None
+        self._scope.activate()
 
     def _deactivate(self) -> None:
-        if self._acquisition is not None:
-            self._acquisition.deactivate()
+        if self._scope is not None:
+            self._scope.deactivate()
 
     def _close(self) -> None:
-        acquisition, self._acquisition = self._acquisition, None
-        if acquisition is None:
-            return
-        try:
-            acquisition.close()
-        finally:
-            lit, opened = self.light_may_be_on(), acquisition.status().info is not None
-            self.watch.closed(not lit if lit or opened else None)
-            self._source = None
-            self._topics.close()
-            # The parts of a source refer to each other, and hold large images.
-            del acquisition
-            gc.collect()
+        scope, self._scope = self._scope, None
+        if scope is not None:
+            try:
+                scope.close()
+            finally:
+                del scope
+                collect_garbage()
 
     def _on_stopped(self) -> None:
         """Have the executor leave the active state; called in the capture thread."""
@@ -306,113 +282,38 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
     def _deactivate_by_itself(self) -> None:
         if self._stage() == 'active':
             error = self._error
-            if self._acquisition is not None:
-                error = self._acquisition.status().error or error
+            if self._scope is not None:
+                error = self._scope.status().error or error
             self.trigger_deactivate()
             self._error = error
 
-    def _answer_invalid_requests(self) -> None:
-        """Answer an invalid transition with failure; rclpy raises it out of spin, unanswered."""
-        for service in self.services:
-            if service.srv_type is ChangeState:
-                service.callback = partial(self._change_state, service.callback)
-
-    def _change_state(
-        self, change: Callable[[ChangeState.Request, ChangeState.Response], ChangeState.Response],
-        request: ChangeState.Request, response: ChangeState.Response,
-    ) -> ChangeState.Response:
-        before = self._stage()
-        try:
-            return change(request, response)
-        except Exception as error:
-            wanted = request.transition.label or request.transition.id
-            _log.warning('transition %s refused in state %s: %s', wanted, before,
-                         ' '.join(str(error).split()))
-            response.success = False
-            return response
-
-    # Parameters
+    # Parameters and diagnostics
 
     def set_parameters_atomically(
             self, parameter_list: list[Parameter]) -> SetParametersResult:
         """Check all, take all or none, and put what was taken into force."""
-        if not hasattr(self, '_topics'):
+        if not hasattr(self, '_monitor'):  # rclpy declares parameters of its own by it
             return super().set_parameters_atomically(parameter_list)
-        converted, problems = self._settings.check(parameter_list)
-        problems += self._refused_by_source(converted)
-        if problems:
-            return refusal(problems)
-        result = super().set_parameters_atomically(converted)
-        if result.successful:
-            self._apply([parameter.name for parameter in converted])
+        result, names = self._settings.set(
+            parameter_list, super().set_parameters_atomically, self._refused_by_device)
+        if names:
+            values = self._settings.values
+            self._topics.apply(topic_settings(values))
+            if 'diagnostics_period' in names:
+                self._monitor.set_period(values['diagnostics_period'])
+            if self._scope is not None:
+                self._scope.apply(values, names)
         return result
 
     def set_parameters(self, parameter_list: list[Parameter]) -> list[SetParametersResult]:
         """Set one by one; see set_parameters_atomically."""
         return [self.set_parameters_atomically([parameter]) for parameter in parameter_list]
 
-    def _refused_by_source(self, parameters: list[Parameter]) -> list[str]:
-        """Return what the device that is open cannot take, in words."""
-        source, problems = self._source, []
-        for parameter in parameters if source is not None else ():
-            try:
-                if source is not None and parameter.name in source.controls:
-                    source.check_value(parameter.name, float(parameter.value))
-            except ConfigurationError as error:
-                problems.append(str(error))
-        return problems
+    def _refused_by_device(self, name: str, value: Any) -> str:
+        """Return why the device that is open cannot take a value; empty if it can."""
+        return self._scope.refuse(name, value) if self._scope is not None else ''
 
-    def _apply(self, names: list[str]) -> None:
-        values = self._settings.values
-        self._topics.apply(values)
-        self._validator.max_norm_error = values['orientation.max_norm_error']
-        self._validator.stale_after = values['orientation.stale_after']
-        self._validator.max_rate = values['orientation.max_rate']
-        if 'diagnostics_period' in names:
-            self._timer.timer_period_ns = int(values['diagnostics_period'] * 1e9)
-            self._timer.reset()
-        source, acquisition = self._source, self._acquisition
-        if source is None or acquisition is None:
-            return
-        acquisition.reconnect = values['reconnect'] and source.is_live
-        for name in names:
-            if name in source.controls:
-                source.set_value(name, float(values[name]))
-        if 'sync_output' in names:
-            try:
-                acquisition.set_sync(values['sync_output'])
-            except DeviceError as error:
-                _log.warning('sync_output takes effect when the device is back: %s', error)
-
-    # Services
-
-    def _hard_reset(
-            self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        try:
-            if self._acquisition is None:
-                response.message = reset_device(
-                    self._settings.values, self._device_type, self._stop)
-            else:
-                response.message = (
-                    f'{self._acquisition.hard_reset()}; the node goes on when it is back')
-            response.success = True
-        except MiniscopeError as error:
-            response.message = str(error)
-        return response
-
-    def _reset_background(
-            self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._topics.reset_background()
-        response.success = True
-        return response
-
-    # Diagnostics
-
-    def _diagnose(self) -> None:
-        acquisition = self._acquisition
-        statuses = self._diagnostics.statuses(
-            acquisition.status() if acquisition is not None else None, self._stage(),
-            self._error, self._topics.statistics, self._topics.display_skipped, time.monotonic())
-        message = DiagnosticArray(status=statuses)
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics_publisher.publish(message)
+    def _observe(self) -> Observation:
+        return Observation(
+            self._scope.status() if self._scope is not None else None, self._stage(),
+            self._error, self._topics.statistics, self._topics.display_skipped)

@@ -15,6 +15,7 @@ class Transforms:
     """Broadcasts orientations; see TransformSender."""
 
     def __init__(self, node: Node) -> None:
+        self._node = node
         self._broadcaster = TransformBroadcaster(node)
 
     def send(self, stamp: Time, parent: str, child: str, quaternion: Quaternion) -> None:
@@ -30,3 +31,7 @@ class Transforms:
         rotation = message.transform.rotation
         rotation.w, rotation.x, rotation.y, rotation.z = quaternion
         self._broadcaster.sendTransform(message)
+
+    def close(self) -> None:
+        """Remove the publisher of /tf, which tf2 itself never does."""
+        self._node.destroy_publisher(self._broadcaster.pub_tf)

@@ -198,7 +198,10 @@ class CameraSource(UncontrolledSource):
 def _open_capture(path: str) -> cv2.VideoCapture:
     """Open what OpenCV is to read; DeviceError if it cannot."""
     if path.startswith('/dev/video'):
-        os.close(device_node.open_node(path))  # says why it cannot be opened; OpenCV does not
+        try:
+            os.close(device_node.open_node(path))  # says why it cannot be opened; OpenCV does not
+        except DeviceError as error:
+            raise type(error)(f'{error}; cameras found: {_cameras()}') from error
         capture = cv2.VideoCapture(path, cv2.CAP_V4L2)
     elif '://' in path:
         capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [
@@ -207,10 +210,15 @@ def _open_capture(path: str) -> cv2.VideoCapture:
     else:
         capture = cv2.VideoCapture(path)
     if not capture.isOpened():
-        cameras = '; '.join(map(str, discovery.scan())) or 'none'
         raise DeviceError(
-            f'OpenCV cannot open camera {path}: no such camera, or in use; found: {cameras}')
+            f'OpenCV cannot open camera {path}: no such camera, or in use; cameras found: '
+            f'{_cameras()}')
     return capture
+
+
+def _cameras() -> str:
+    """Return in words the cameras of this computer; a DAQ box is none."""
+    return '; '.join(str(found) for found in discovery.scan() if not found.is_box) or 'none'
 
 
 def _position_ns(capture: cv2.VideoCapture) -> int:

@@ -29,6 +29,7 @@ _SIMULATION = {
     'seed': 1.0, 'loss_on_the_way': 0.0, 'loss_at_the_source': 0.0,
     # Strengths of what makes the pictures harder to analyse; 1 is as in tissue.
     'background': 1.0, 'out_of_focus': 1.0, 'motion': 1.0, 'bleaching': 1.0}
+_LARGEST_SEED = 2**32 - 1
 
 
 def make_source(
@@ -180,12 +181,22 @@ def simulation_options(device: str) -> dict[str, float]:
     options = dict(_SIMULATION)
     for part in filter(None, device.split(',')):
         name, _, value = part.partition('=')
-        try:
-            options[name.strip()] = float(value)
-        except ValueError:
-            options = {}
-        if options.keys() != _SIMULATION.keys():
+        name = name.strip()
+        if not _is_option(name, value):
             raise ConfigurationError(
                 f"device '{device}': a simulated scope is asked for with '' or with some of "
-                f'{", ".join(_SIMULATION)} as in seed=3,loss_on_the_way=0.01')
+                f'{", ".join(_SIMULATION)} as in seed=3,loss_on_the_way=0.01; a seed is a whole '
+                f'number from 0 to {_LARGEST_SEED}, a loss is a share from 0 to 1')
+        options[name] = float(value)
     return options
+
+
+def _is_option(name: str, value: str) -> bool:
+    """Return whether an option of the simulation exists and may have this value."""
+    try:
+        number = float(value)
+    except ValueError:
+        return False
+    if name == 'seed':
+        return number.is_integer() and 0 <= number <= _LARGEST_SEED
+    return name in _SIMULATION and 0 <= number <= 1

@@ -77,7 +77,10 @@ class ReplaySource(UncontrolledSource):
     def open(self, reason: Reason) -> SourceInfo:
         """Open the recording; DeviceError if it cannot be played in the way asked for."""
         self.close()
-        recording = interruptibly(lambda: open_recording(self._path), self._stop)
+        try:
+            recording = interruptibly(lambda: open_recording(self._path), self._stop)
+        except DeviceError as error:
+            raise type(error)(f'replay.path {self._path}: {error}') from error
         if self._stamps == 'original' and recording.start_epoch_ns is None:
             raise DeviceError(f'{recording.path} does not tell when it was recorded, so there are '
                               'no original stamps: set replay.stamps to now')

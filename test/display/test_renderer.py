@@ -484,3 +484,37 @@ def test_picture_statistics(color: bool) -> None:
     assert statistics.mean == pytest.approx(image.mean())
     assert statistics.saturated_share == pytest.approx(saturated.mean())
     assert statistics.saturated_share > 0
+
+
+SCALED = replace(BARE, mode='background_difference', scale_difference=True)
+
+
+def test_the_scaled_difference_agrees_with_the_reference(sequence: list[Image]) -> None:
+    background = sequence[0].astype(np.float64)
+    peak = 16.0
+    pictures = zip(sequence, rendered(sequence, SCALED), strict=True)
+    for k, (image, picture) in enumerate(pictures):
+        background = 0.99 * background + 0.01 * image if k else background
+        change = image - background
+        decay = math.exp(-1 / FRAME_RATE / 5.0) if k else 0.0
+        some = np.sort(change[::8, ::8], axis=None)
+        peak = max(float(some[int(0.995 * some.size)]), 16.0 + (peak - 16.0) * decay)
+        assert difference(picture, np.clip(np.rint(51 + 204 / peak * change), 0, 255)) <= 1
+
+
+def test_a_scaled_difference_is_never_black(sequence: list[Image]) -> None:
+    assert all((picture == 51).all() for picture in rendered([sequence[0]] * 10, SCALED))
+    flat = np.full((48, 64), 30, np.uint8)
+    for brightness, least in ((60, 200), (33, 30)):  # three grey levels are seen, too
+        flash = flat.copy()
+        flash[10:30, 10:30] = brightness
+        *_, shown = rendered([flat, flat, flash], SCALED)
+        assert int(shown[20, 20]) - int(shown[0, 0]) > least and 30 <= shown[0, 0] <= 51
+
+
+def test_a_scaled_difference_of_colours() -> None:
+    flat = np.full((48, 64, 3), 30, np.uint8)
+    flash = flat.copy()
+    flash[10:30, 10:30, 1] = 60
+    *_, shown = rendered([flat, flat, flash], SCALED)
+    assert shown[20, 20, 1] > 240 and (shown[20, 20, ::2] == 51).all()

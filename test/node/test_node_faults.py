@@ -112,6 +112,59 @@ def exception_while_frames_are_published(name: str) -> None:
         assert diagnosis(ear, reports)['device'].level == DiagnosticStatus.OK
 
 
+def exception_beside_the_raw_stream(name: str, fault: str) -> None:
+    with scope(name, fault) as (node, ear):
+        frames = ear.listen('frame_info')
+        reports = ear.listen('/diagnostics', DiagnosticArray)
+        shown, turns = ear.listen('image_display'), ear.listen('imu/data')
+        infos = ear.listen('camera_info')
+        assert ear.change_state('configure')
+        ear.wait_for_match(frames, shown, turns, infos)
+        assert ear.change_state('activate')
+        node.wait_for_output(f'ERROR.*met an error and is switched off.*{failing_node.TEXT}')
+        node.wait_for_output('^RuntimeError')
+        node.wait_for_output('works again')
+        for heard in (reports, shown, turns, infos):
+            ear.wait_for(heard, len(heard) + 3)
+        assert ear.state == 'active'
+        assert not node.said('acquisition ended')
+        indices = [frame.frame_index for frame in frames]
+        assert all(earlier < later for earlier, later in pairwise(indices))
+        assert ear.change_state('deactivate')
+        node.wait_for_output('acquisition ended')
+
+
+def statistics_are_of_published_frames(name: str) -> None:
+    with scope(name) as (node, ear):
+        reports = ear.listen('/diagnostics', DiagnosticArray)
+        frames = ear.listen('frame_info')
+        for _ in range(2):
+            assert ear.change_state('configure', 'activate')
+            ear.wait_for(frames, len(frames) + 5)
+            ear.wait_until(
+                lambda: 'mean grey level' in diagnosis(ear, reports)['picture'].message,
+                'the picture is described')
+            assert ear.change_state('deactivate')
+            assert diagnosis(ear, reports)['picture'].message == 'no frame is published'
+            assert not diagnosis(ear, reports)['picture'].values
+            assert ear.change_state('cleanup')
+
+
+def a_clock_that_does_not_come_is_told(name: str) -> None:
+    with scope(name, use_sim_time=True) as (node, ear):
+        assert ear.change_state('configure')
+        node.wait_for_output('WARN.*use_sim_time is true, but no time has come on /clock')
+
+
+def two_nodes_of_one_name(name: str) -> None:
+    with scope(name) as (first, _):
+        assert not first.said('another node has the same name')
+        with scope(name) as (second, _):
+            for node in (first, second):
+                node.wait_for_output(
+                    f'WARN.*another node has the same name, /{name}/miniscope: ')
+
+
 def without_reconnection_a_lost_box_ends_the_acquisition(name: str) -> None:
     with scope(name, reconnect=False) as (node, ear):
         reports = ear.listen('/diagnostics', DiagnosticArray)
@@ -182,8 +235,9 @@ def simulated_time_is_followed(name: str, **given) -> None:
         assert all(earlier < later for earlier, later in pairwise(stamps))
         assert stamps[-1] < begin_ns + (ticks + 1) * tick_ns
         assert reports  # they do not wait for a clock
-        # On a busy computer that one is true.
-        assert all('the sync output was switched' in line for line in node.said('WARN'))
+        # On a busy computer these are true.
+        allowed = r'WARN(?!.*(sync output was switched|being lost|skips pictures|runs as root))'
+        assert not node.said(allowed)
 
 
 def simulated_time_is_followed_by_a_recording(name: str) -> None:
@@ -242,12 +296,17 @@ SCENARIOS = {
         simulated_time_is_followed_by_a_recording,
         a_type_without_orientation_has_no_such_topics,
         qos_is_overridden,
-        qos_that_there_is_not_is_one_line)},
+        qos_that_there_is_not_is_one_line,
+        statistics_are_of_published_frames,
+        a_clock_that_does_not_come_is_told,
+        two_nodes_of_one_name)},
+    **{f'exception_in_the_{part}': partial(exception_beside_the_raw_stream, fault=part)
+       for part in ('display', 'orientation', 'camera_info', 'diagnostics', 'terminal')},
     **{f'exception_in_{step}': partial(exception, fault=step, transitions=CYCLE[:number + 1])
        for number, step in enumerate(CYCLE)},
     'exception_in_shutdown': partial(
         exception, fault='cleanup', transitions=('configure', 'activate', 'shutdown'))}
-outcomes = run_at_once(SCENARIOS, workers=len(SCENARIOS))
+outcomes = run_at_once(SCENARIOS, workers=12)
 
 
 @pytest.mark.parametrize('scenario', SCENARIOS)

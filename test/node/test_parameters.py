@@ -23,8 +23,12 @@ COMMON = {
     'orientation.stddev', 'orientation.stale_after', 'publish_tf', 'world_frame_id',
     'camera_info_url', 'sync_output', 'auto_start', 'reconnect', 'diagnostics_period'}
 OF_SOURCE = {
-    'simulated': {'frame_rate', 'led', 'focus', 'gain', 'max_led'},
-    'camera': {'frame_rate'},
+    'simulated': {
+        'frame_rate', 'led', 'focus', 'gain', 'max_led', 'trigger.input', 'trigger.action'},
+    'camera': {'frame_rate', 'image_width', 'image_height', 'pixel_format', 'exposure'},
+    'daq': {
+        'frame_rate', 'led', 'focus', 'gain', 'max_led', 'trigger.input', 'trigger.action',
+        'transport'},
     'replay': {'replay.path', 'replay.loop', 'replay.rate', 'replay.stamps'}}
 DEFAULTS = {
     'source': 'simulated', 'device': '', 'device_type': 'Miniscope_V4_BNO', 'device_catalog': '',
@@ -40,7 +44,7 @@ DEFAULTS = {
     'orientation.skip_repeated': True,
     'orientation.stddev': 0.0, 'orientation.stale_after': 30.0, 'publish_tf': False,
     'world_frame_id': 'world', 'camera_info_url': '', 'sync_output': True, 'auto_start': False,
-    'reconnect': True, 'diagnostics_period': 1.0}
+    'reconnect': True, 'diagnostics_period': 1.0, 'trigger.input': -1, 'trigger.action': 'none'}
 REFUSED = [  # name, value, what the reason says
     ('source', 'replay', 'set at start only'),
     ('device_type', 'Miniscope_V3', 'set at start only'),
@@ -84,6 +88,8 @@ REFUSED = [  # name, value, what the reason says
     ('sync_output', 1, 'cannot be 1: it is true or false'),
     ('reconnect', 0, 'cannot be 0: it is true or false'),
     ('diagnostics_period', 0.0, 'cannot be 0: it is 0.1 to 60'),
+    ('trigger.input', 8, 'cannot be 8: it is -1 to 7'),
+    ('trigger.action', 'fire', 'it is one of none, light, record'),
 ]
 OF_CONFIGURATION = {
     'device': 'seed=2', 'max_led': 50.0, 'publish_tf': True, 'camera_info_url': 'file:///x'}

@@ -22,6 +22,12 @@ WITH_CHOICES = [  # parameters beside source, the value and the choices that the
     ({'led2': 5.0}, 'unknown parameter led2'),
     ({'source': 'replay', 'led': 5.0}, 'unknown parameter led'),
     ({'source': 'replay', 'led': 5.0}, 'replay.path'),
+    ({'source': 'replay', 'led': 5.0},
+     'led is a parameter of source daq, source simulated; with this source'),
+    ({'led2': 5.0}, 'led2 is a parameter of device_type Miniscope_V4_2C_Manual'),
+    ({'replay.path': '/data'}, 'replay.path is a parameter of source replay'),
+    ({'source': 'camera', 'transport': 'usb'}, 'transport is a parameter of source daq'),
+    ({'source': 'daq', 'transport': 'pigeon'}, 'it is one of auto, v4l2, usb'),
     ({'led': 'abc'}, "led cannot be 'abc': it is a number"),
     ({'led': 200}, 'led cannot be 200: it is 0 to 100'),
     ({'led': -0.5}, 'led cannot be -0.5: it is 0 to 100'),
@@ -59,6 +65,30 @@ def test_what_cannot_be_mended_is_one_line(refused: list[NodeProcess], case: int
     line, = node.lines
     assert line.startswith('scope_node: ')
     assert text in line
+
+
+@pytest.mark.parametrize(('arguments', 'answer'), [
+    (['--source', 'simulated'], '--ros-args -p source:=simulated'),
+    (['source:=simulated', 'led:=20'], '--ros-args -p source:=simulated -p led:=20'),
+    (['--source=simulated'], '--ros-args -p source:=simulated'),
+    (['-p', 'source:=simulated'], '--ros-args -p source:=simulated'),
+    (['replay.path:=/a b'], "--ros-args -p 'replay.path:=/a b'"),
+    (['simulated'], '--help'), (['--simulated'], '--help'), (['-x'], '--help')])
+def test_unknown_arguments_are_refused(arguments: Sequence[str], answer: str) -> None:
+    node = NodeProcess(arguments=arguments)
+    assert node.wait() == 2
+    line, = node.lines
+    assert line.startswith('scope_node: unknown argument ') and answer in line
+
+
+@pytest.mark.parametrize('option', ['--help', '-h'])
+def test_help(option: str) -> None:
+    node = NodeProcess({'source': 'daq'}, arguments=[option])
+    assert node.wait() == 0
+    assert node.lines[0].startswith('usage: scope_node') and not node.errors
+    assert node.said(r'--ros-args -p source:=simulated -p led:=20\.0')
+    for name in ('device', 'led', 'transport', 'image_width', 'replay.path'):
+        assert node.said(rf'^  {name} +')
 
 
 def test_all_rules_that_are_broken_are_told() -> None:
@@ -138,16 +168,20 @@ def test_no_box_can_be_mended() -> None:
         assert re.search('no Miniscope DAQ box|/dev/video63', failed_configuration(node, ear))
 
 
-def test_no_camera_can_be_mended() -> None:
-    with scope_node({'source': 'camera', 'device': '/dev/video63'}) as node, Listener() as ear:
-        assert '/dev/video63' in failed_configuration(node, ear)
+@pytest.mark.parametrize('device', ['/dev/video63', '63', 'nothing'])
+def test_no_camera_can_be_mended(device: str) -> None:
+    with scope_node({'source': 'camera', 'device': device}) as node, Listener() as ear:
+        line = failed_configuration(node, ear)
+        assert device in line and 'cameras found: none' in line
+        assert '04b4:00f9' not in line
 
 
 def test_a_missing_recording_can_be_mended(tmp_path: Path) -> None:
     missing = tmp_path / 'recording'
     with scope_node({'source': 'replay', 'replay.path': str(missing)}) as node, (
             Listener()) as ear:
-        assert str(missing) in failed_configuration(node, ear)
+        assert f'replay.path {missing}: {missing} does not exist' in (
+            failed_configuration(node, ear))
         write_miniscope_daq(missing, scenes(5), [0, 50, 100, 150, 200])
         assert ear.change_state('configure')
         assert ear.state == 'inactive'
@@ -165,6 +199,13 @@ def test_a_wrong_simulation_can_be_mended() -> None:
     with scope_node({'source': 'simulated', 'device': 'seed=x'}) as node, Listener() as ear:
         line = failed_configuration(node, ear)
         assert "device 'seed=x'" in line and 'loss_on_the_way' in line
+        wrong = ('seed=nan', 'seed=inf', 'seed=-1', 'seed=0.5', 'seed=1e30', 'seed', 'speed=1',
+                 'loss_on_the_way=2', 'loss_at_the_source=nan', 'seed=1,loss_on_the_way=-0.1')
+        for told, device in enumerate(wrong, 3):
+            assert ear.set_together(device=device).successful
+            assert not ear.change_state('configure')
+            line = node.wait_for_output(r'\[ERROR\]', told)
+            assert f"cannot configure: device '{device}'" in line
         assert ear.set_together(device='seed=1').successful
         assert ear.change_state('configure')
 
@@ -187,7 +228,10 @@ def test_a_calibration_can_be_mended_and_is_published(tmp_path: Path) -> None:
     with scope_node(given) as node, Listener() as ear:
         assert f'{file} cannot be read: No such file' in failed_configuration(node, ear)
         told = 2
-        for text in ('image_width: 608\n', 'not: [a', b'\xff\xfe\x00'.decode('latin-1'), '',
+        for text in (CALIBRATION.replace('608', str(2**40)), CALIBRATION.replace('608', '-1'),
+                     CALIBRATION.replace('608', '!!int ""'), CALIBRATION.replace('700.5', '.nan'),
+                     CALIBRATION.replace('0.1', '[1]'), 'x' * 2_000_000, '- 1\n', '7\n',
+                     'image_width: 608\n', 'not: [a', b'\xff\xfe\x00'.decode('latin-1'), '',
                      CALIBRATION.replace('303, 0, 0, 0, 1, 0]', '303]')):
             file.write_text(text)
             assert not ear.change_state('configure')
@@ -208,6 +252,33 @@ def test_a_calibration_can_be_mended_and_is_published(tmp_path: Path) -> None:
         assert list(info.k) == [700.5, 0, 304, 0, 701.5, 303, 0, 0, 1]
         assert list(info.d) == [0.1, -0.2, 0, 0, 0.3]
         assert list(info.p) == [700, 0, 304, 0, 0, 700, 303, 0, 0, 0, 1, 0]
+
+
+def test_a_calibration_of_another_size_is_not_published(tmp_path: Path) -> None:
+    file = tmp_path / 'scope.yaml'
+    file.write_text(CALIBRATION.replace('image_width: 608', 'image_width: 752'))
+    given = {'source': 'simulated', 'camera_info_url': str(file), 'auto_start': False}
+    with scope_node(given) as node, Listener() as ear:
+        assert ear.change_state('configure')
+        node.wait_for_output(
+            'WARN.*camera_info_url is for images of 752x608, these are 608x608: camera_info is '
+            'published uncalibrated')
+        infos = ear.listen('camera_info')
+        assert ear.change_state('activate')
+        info = ear.wait_for(infos)[0]
+        assert (info.width, info.height, info.k[0], len(info.d)) == (608, 608, 0.0, 0)
+
+
+@pytest.mark.parametrize('text', [
+    '!!int ""', '!!float ""', '!!timestamp x', '!!bool 7', '!!binary 1', '? [a, b]\n: 1',
+    'Mine: !!int ""'])
+def test_a_catalogue_that_is_no_catalogue_is_one_line(tmp_path: Path, text: str) -> None:
+    catalogue = tmp_path / 'types.yaml'
+    catalogue.write_text(text)
+    node = NodeProcess({'source': 'simulated', 'device_catalog': str(catalogue)})
+    assert node.wait() == 1
+    line, = node.lines
+    assert line.startswith('scope_node: ') and str(catalogue) in line
 
 
 @pytest.mark.skipif(

@@ -4,6 +4,7 @@
 import math
 from pathlib import Path
 
+from diagnostic_msgs.msg import DiagnosticArray
 from listening import Heard, Listener
 from node_process import scope_node
 import pytest
@@ -69,3 +70,17 @@ def test_a_simulated_scopes_readings() -> None:
         ear.wait_until(lambda: buffer.can_transform('cage', 'head', Time()), 'transforms came')
         del imu[:]  # the first may have come before tf2 listened
         check_transforms(ear, buffer, imu)
+
+
+def test_the_publisher_of_tf_goes_with_the_configuration() -> None:
+    with scope_node({'source': 'simulated', 'auto_start': False, **FRAMES}), Listener() as ear:
+        def publishers() -> int:
+            return len(ear.node.get_publishers_info_by_topic('/tf'))
+
+        reports = ear.listen('/diagnostics', DiagnosticArray)
+        for _ in range(3):
+            assert ear.change_state('configure')
+            ear.wait_until(lambda: publishers() == 1, 'there is one')
+            assert ear.change_state('cleanup')
+            ear.wait_until(lambda: publishers() == 0, 'there is none')
+        assert reports

@@ -8,8 +8,12 @@ It is the node itself, but for one method that raises once.
 import sys
 
 from miniscope_ros.node import run
+from miniscope_ros.node.diagnostics import Diagnostics
+from miniscope_ros.node.display_topic import DisplayTopic
+from miniscope_ros.node.frame_topics import FrameTopics
 from miniscope_ros.node.publishers import Publishers
 from miniscope_ros.node.scope_node import ScopeNode
+from miniscope_ros.node.terminal import Terminal
 from miniscope_ros.stop import Stop
 
 AFTER, BEFORE = 'after', 'before'
@@ -18,7 +22,12 @@ FAULTS = {
     'activate': (ScopeNode, '_activate', AFTER),
     'deactivate': (ScopeNode, '_deactivate', BEFORE),
     'cleanup': (ScopeNode, '_close', BEFORE),
-    'frame': (Publishers, 'on_frame', BEFORE)}
+    'frame': (Publishers, 'on_frame', BEFORE),
+    'display': (DisplayTopic, 'publish', BEFORE),
+    'orientation': (FrameTopics, 'publish_orientation', BEFORE),
+    'camera_info': (FrameTopics, 'publish_camera_info', BEFORE),
+    'diagnostics': (Diagnostics, 'statuses', BEFORE),
+    'terminal': (Terminal, 'report', BEFORE)}
 TEXT = 'this fault was put in'
 
 
@@ -27,7 +36,7 @@ def put_in(fault: str) -> None:
     owner, name, when = FAULTS[fault]
     original = getattr(owner, name)
 
-    def failing(*arguments: object) -> None:
+    def failing(*arguments: object) -> object:
         setattr(owner, name, original)
         if when is AFTER:
             original(*arguments)
