@@ -27,7 +27,7 @@ The jitter of n points is taken for larger by this over n - 2.
 So few points show less jitter than there is about as seldom as many do.
 """
 
-_FEW_POINTS = 10
+_FEW_POINTS = 20
 """With fewer points their scatter says little of the jitter, and one is assumed."""
 
 _ASSUMED_JITTER_NS = 1_500_000.0
@@ -98,7 +98,8 @@ class StampLine:
         slope, offsets = _least_squares(x, y)
         deviation = _MAD_TO_DEVIATION * float(np.median(np.abs(offsets)))
         near = np.abs(offsets) <= max(_OUTLIER_DEVIATIONS * deviation, 1.0)
-        if not near.all() and np.count_nonzero(near) > len(x) // 2:
+        enough = len(x) > _FEW_POINTS and np.count_nonzero(near) > len(x) // 2
+        if enough and not near.all():
             x, y = x[near], y[near]
             slope, offsets = _least_squares(x, y)
         freedom = len(x) - 2

@@ -50,6 +50,22 @@ def test_every_random_loss_is_told(
         print(f'{len(told)} frames published, {losses}')
 
 
+@pytest.mark.parametrize('fault', [Fault.UNFINISHED, Fault.LOST])
+def test_an_outage_is_off_by_no_more_than_it_says(tmp_path: Path, fault: Fault) -> None:
+    with capture(tmp_path, jitter=0.0) as scope:
+        scope.start()
+        scope.ear.wait_frames(40)
+        begin = scope.box.frame + 2
+        # After a second without a frame the stream is closed and opened again.
+        scope.box.plan({begin + n: fault for n in range(260)})
+        scope.wait_back()
+        scope.ear.wait_frames(20)
+        scope.acquisition.deactivate()
+        check_account(scope.ear.frames, scope.box)
+        loss = max((one.frame.loss for one in scope.ear.frames), key=lambda loss: loss.lost)
+        assert 0 < loss.uncertainty < loss.lost
+
+
 def test_a_rate_changed_while_inactive_makes_and_hides_no_loss(tmp_path: Path) -> None:
     with capture(tmp_path, {'frame_rate': 30.0}, rate=0.0, jitter=0.002) as scope:
         scope.acquisition.open()
