@@ -10,28 +10,27 @@ all in the capture thread alone, as diagnostics and metadata are published by ot
 from collections.abc import Callable
 import functools
 import json
-import math
 import threading
 import time
 from typing import Any
 
-from miniscope_ros.acquisition.capture import CaptureEngine
+from miniscope_ros.acquisition.capture_loop import CaptureLoop
 from miniscope_ros.daq.firmware import UclaFirmware
 from miniscope_ros.display.renderer import Display
 from miniscope_ros.node import publishers
 from miniscope_ros.node.main import main
-from miniscope_ros.sources import miniscope
+from miniscope_ros.sources import miniscope_link
 from miniscope_ros.transports.v4l2 import V4l2Transport
 from rclpy.publisher import Publisher
 
 STAGES = {
     'wait and dequeue': (V4l2Transport, 'dequeue'),
     'orientation read': (UclaFirmware, 'telemetry'),
-    'grey': (miniscope, 'extract_grey'),
+    'grey': (miniscope_link, 'extract_grey'),
     'requeue': (V4l2Transport, 'requeue'),
     'display': (Display, 'render'),
     'publish': (Publisher, 'publish'),
-    'frame': (CaptureEngine, '_step'),
+    'frame': (CaptureLoop, '_step'),
 }
 FILL = ('packer', 'image_packer')  # make what fills messages
 
@@ -71,14 +70,13 @@ def set_up() -> dict[str, Stopwatch]:
         setattr(publishers, function, functools.partial(
             _watched, getattr(publishers, function), watches['fill']))
 
-    def begin(listener: publishers.Publishers, rate: float, tell: Callable[..., None]) -> None:
-        if math.isnan(rate):  # an acquisition begins
-            for watch in watches.values():
-                watch.reset()
-        tell(listener, rate)
+    def begin(listener: publishers.Publishers, report: Callable[..., None]) -> None:
+        for watch in watches.values():
+            watch.reset()
+        report(listener)
 
-    publishers.Publishers.on_sensor_rate = functools.partialmethod(
-        begin, tell=publishers.Publishers.on_sensor_rate)
+    publishers.Publishers.on_started = functools.partialmethod(
+        begin, report=publishers.Publishers.on_started)
     return watches
 
 

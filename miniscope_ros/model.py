@@ -9,7 +9,7 @@ Each enum stands here once; a test compares its numbers with the constants of th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import Enum, IntEnum
 import math
 
 import numpy as np
@@ -21,8 +21,19 @@ RawQuaternion = tuple[int, int, int, int]
 Quaternion = tuple[float, float, float, float]
 """w, x, y, z."""
 
+LIGHT_MAY_BE_ON = 'THE LIGHT MAY STILL BE ON'
+"""The words that say so, wherever they are said."""
+
 NEW_RATE_FRAMES = 10
 """So many frames that began after a new frame rate was sent make its period known."""
+
+
+class Light(Enum):
+    """What a source knows of its light."""
+
+    DARK = 'dark'  # there is none, or LED dark was seen executed
+    LIT = 'lit'  # switched on, and the device is open
+    UNCONFIRMED = 'unconfirmed'  # it may be on: it was not seen to go dark
 
 
 class Evidence(IntEnum):
@@ -59,7 +70,7 @@ class ReadingStatus(IntEnum):
     NONE = 0  # there is no reading
     PUBLISHED = 1  # valid and new
     REPEATED = 2  # equal to the valid one before
-    INVALID = 3  # not a unit quaternion
+    INVALID = 3  # not a unit quaternion, or a turn that no head makes
     STALE = 4  # not known to follow the sensor
 
 
@@ -74,9 +85,14 @@ class Content(IntEnum):
     REPEATED = 5
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RawFrame:
-    """One frame with all that was read beside it."""
+    """
+    One frame with all that was read beside it.
+
+    It never changes. Whoever repairs its stamp makes a new record, in which the stamp from the
+    wire stands beside the repaired one.
+    """
 
     image: NDArray[np.uint8]  # (height, width) or (height, width, 3) BGR; valid until next read
     stamp_ns: int  # the source's monotonic timeline; 0 where the transport had none
@@ -86,16 +102,16 @@ class RawFrame:
     device_count: int | None = None  # the device's own counter, as read
     device_count_bits: int = 32  # at which width the counter wraps
     device_time_ms: float = math.nan
-    quaternion: RawQuaternion | None = None
-    # A reading that comes as a unit quaternion already (recordings); raw ones come as quaternion.
-    orientation: tuple[float, float, float, float] | None = None
+    # A raw one of a live sensor (integers), or a unit quaternion of a recording (floats).
+    orientation: RawQuaternion | Quaternion | None = None
     digital_inputs: int = -1  # bit mask; -1 unknown
     damaged: bool = False  # image is not to be used
     # CLOCK_MONOTONIC after what the device tells was read beside the frame; None: told in it.
     read_ns: int | None = None
+    wire_stamp_ns: int | None = None  # the stamp as received, where stamp_ns is a repaired one
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ControlEvent:
     """One value that was sent to the device."""
 
@@ -104,6 +120,10 @@ class ControlEvent:
     raw: int
     reason: Reason
     sent_ns: int  # CLOCK_MONOTONIC right after the last word
+
+
+SourceEvent = RawFrame | ControlEvent
+"""What a source has to tell, in the order in which it happened."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from miniscope_ros.errors import DeviceError
 
-_ALIVE = 1.0
+_ALIVE_S = 1.0  # between two looks at whether the thread still lives
 
 T = TypeVar('T')
 
@@ -24,7 +24,11 @@ class CommandQueue:
         self._queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
     def call(self, thread: Thread, job: Callable[[], T]) -> T:
-        """Have the thread do a job and return what comes of it; raise what it raises."""
+        """
+        Have the thread do a job and return what comes of it; raise what it raises.
+
+        DeviceError if the thread ended without having done it.
+        """
         future: Future[T] = Future()
 
         def run() -> None:
@@ -34,11 +38,15 @@ class CommandQueue:
                 future.set_exception(error)
 
         self._queue.put(run)
-        while not wait([future], timeout=_ALIVE).done:
-            if not thread.is_alive():
-                # Another thread has closed the source meanwhile.
+        while not wait([future], timeout=_ALIVE_S).done:
+            # The job may have been the thread's last one: done between the two questions.
+            if not thread.is_alive() and not future.done():
                 raise DeviceError('the device was closed before that was done')
         return future.result()
+
+    def wake(self) -> None:
+        """Let get return in the thread, with a job that does nothing."""
+        self._queue.put(lambda: None)
 
     def get(self, timeout: float | None) -> Callable[[], None] | None:
         """Return the next one, to be called; None when none comes within timeout [s]."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from miniscope_ros.model import ControlEvent
+from miniscope_ros.model import ControlEvent, Reason
 
 _CERTAIN = 2
 
@@ -40,7 +40,9 @@ class ControlTracker:
             return
         held, self._held = self._held, []
         for event, lighting_up in held:
-            if lighting_up:
+            if event.reason is Reason.STOP:
+                self._held.append((event, False))  # what ends the acquisition shows in no frame
+            elif lighting_up:
                 self.tell(event, capture_index)
             elif event.sent_ns <= stamp_ns:
                 self.tell(event, capture_index + _CERTAIN)

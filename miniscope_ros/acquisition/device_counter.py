@@ -7,6 +7,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _TRUSTED_STEPS = 3
+"""Plausible steps in a row after which a counter is trusted: a value read at random has none."""
+
+_AHEAD = 1
+"""By so many frames a counter that is read beside a frame may be ahead of it."""
+
+_RECORDED_LEAP = 9
+"""
+By so much more than time shows a recorded counter may rise between two frames.
+
+A program that grabs late takes its frames from a ring of a few buffers. When the ring is full
+frames are lost, and the times of the grabs show nothing of that.
+"""
 
 
 @dataclass(slots=True)
@@ -18,7 +30,8 @@ class DeviceCounter:
     a restarted device) is unknown until it has again risen as time did, several times in a row.
 
     Only a counter that is part of the frame is exact. One that is read beside it may be the next
-    frame's by then, in a recording as well: whoever recorded it read it in the same way.
+    frame's by then, in a recording as well: whoever recorded it read it in the same way. It then
+    rises by two, and afterwards once not at all.
     """
 
     bits: int = 32
@@ -29,6 +42,7 @@ class DeviceCounter:
     _elapsed: int = 0
     _wrapped: int = 0
     _good: int = 0
+    _may_rest: bool = False  # the last step was one too long
 
     def step(self, raw: int | None, elapsed: int) -> int | None:
         """
@@ -45,19 +59,25 @@ class DeviceCounter:
             step = 1
         else:
             step = (raw - self._last) % (1 << self.bits)
-            # One above what time says: a counter read beside the frame may be the next frame's.
-            plausible = 0 < step <= self._elapsed + 1
+            plausible = self._plausible(step)
             if plausible and raw < self._last:
                 self._wrapped += 1 << self.bits
             self._good = self._good + 1 if plausible else 0
+            self._may_rest = step > 1
         self._last, self._elapsed = raw, 0
         if self._good < _TRUSTED_STEPS:
             return None
         self.count = self._wrapped + raw
         return step
 
+    def _plausible(self, step: int) -> bool:
+        if step == 0:
+            return self._may_rest
+        return step <= self._elapsed + (_RECORDED_LEAP if self.trusted else _AHEAD)
+
     def restart(self) -> None:
         """Forget all: a new stream begins, and the device may have started anew."""
         self.count = -1
         self._last = None
         self._elapsed = self._wrapped = self._good = 0
+        self._may_rest = False

@@ -1,6 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What an acquisition tells: as it happens to its listener, and when asked."""
+"""What an acquisition reports: as it happens to its listener, and when asked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from miniscope_ros.acquisition.frame_accounting import Frame
 from miniscope_ros.acquisition.loss import LossTotals
 from miniscope_ros.acquisition.orientation import OrientationHealth
 from miniscope_ros.acquisition.ros_clock import ClockState
-from miniscope_ros.model import ControlEvent, SourceInfo
+from miniscope_ros.acquisition.states import CaptureState
+from miniscope_ros.model import ControlEvent, Light, SourceInfo
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,12 @@ class Listener(Protocol):
         """Publish new levels of the digital inputs; called when they changed."""
         ...
 
+    def on_started(self) -> None:
+        """Begin an acquisition: the next frame is its first; its rate is not measured yet."""
+        ...
+
     def on_sensor_rate(self, rate: float) -> None:
-        """Take the measured frame rate [frames/s]; NaN at the start of an acquisition."""
+        """Take the measured frame rate [frames/s]; called once an acquisition."""
         ...
 
     def on_stopped(self) -> None:
@@ -62,8 +67,8 @@ class Listener(Protocol):
 class Status:
     """A snapshot for diagnostics."""
 
-    state: str  # closed, inactive, active, away (waiting for the device), failed, ended
-    error: str  # why it is away or failed
+    state: CaptureState
+    error: str  # why it is disconnected, interrupted or failed
     info: SourceInfo | None
     received: int  # good frames since configuration, published or not
     damaged: int  # damaged frames since configuration
@@ -77,8 +82,13 @@ class Status:
     bad_stamps: int
     clock: ClockState
     orientation: OrientationHealth
-    may_be_lit: bool
+    light: Light
     lights: Mapping[str, float]  # as last sent to the device, by name
+
+    @property
+    def may_be_lit(self) -> bool:
+        """Return whether the light is on, or not known to be off."""
+        return self.light is not Light.DARK
 
     @property
     def captured(self) -> int:

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import math
+import time
 
 from miniscope_ros.acquisition.loss import FrameLoss, LossAccount
 from miniscope_ros.acquisition.period import Period
@@ -15,7 +16,15 @@ from miniscope_ros.acquisition.timestamps import TimestampFilter
 from miniscope_ros.model import Content, RawFrame, ReadingStatus, StampSource
 from miniscope_ros.sources.source import Source
 
-_IN_TIME = 0.9  # part of a period after a frame's end, a rest for the jitter of stamps
+_IN_TIME = 0.9
+"""Part of a period after a frame's end in which it is read; a rest is for the jitter of stamps."""
+
+_STREAM_START_NS = 500_000_000
+"""
+So long after opening a device may take until its stream runs [ns].
+
+Opening takes 0.1 s on the virtual box and the kernels tried; a busy computer takes longer.
+"""
 
 
 @dataclass(slots=True)
@@ -46,9 +55,12 @@ class FrameAccounting:
 
     def __init__(self, source: Source, clock: RosTime) -> None:
         self.clock = clock
-        self.timestamps = TimestampFilter(source.waiting)
+        self.timestamps = TimestampFilter(self._waiting)
         self.loss = LossAccount(Period(constant=source.has_constant_rate))
         self._source = source
+        self._discarded = False
+        self._stopped_ns: int | None = None  # CLOCK_MONOTONIC, when the stream was stopped
+        self._closed_ns = 0  # how long none was open since the last published frame
         self.begin()
 
     def begin(self) -> None:
@@ -57,6 +69,8 @@ class FrameAccounting:
         if not self._source.is_live:
             self.timestamps.forget()
         self.loss.steady = self._source.has_constant_rate  # a recording knows it once it is open
+        # A recording whose frames are numbered has no constant rate: the numbers tell all.
+        self.loss.numbered = not self._source.is_live and not self._source.has_constant_rate
         self.loss.counter.trusted = not self._source.is_live
         self.loss.begin(fresh=not self._source.is_live)
         self.published = 0
@@ -65,10 +79,22 @@ class FrameAccounting:
         self._edges = 0
         self._edges_known = True
 
+    def stream_stopped(self) -> None:
+        """Note that the stream was closed: from now on nobody knows whether the scope runs."""
+        if self._stopped_ns is None:
+            self._stopped_ns = time.monotonic_ns()
+
     def stream_restarted(self) -> None:
-        """Go on with another stream: time alone tells what was lost until its first frame."""
+        """
+        Go on with another stream, which is about to be opened.
+
+        Time alone tells what was lost until its first frame. To be called before it is opened.
+        """
+        if self._stopped_ns is not None:
+            self._closed_ns += time.monotonic_ns() - self._stopped_ns + _STREAM_START_NS
+            self._stopped_ns = None
         self.timestamps.restart()
-        self.loss.stream_restarted()
+        self.loss.stream_restarted(self._closed_ns)
         # How often the box toggled before it went is not known.
         self._edges_known = False
 
@@ -101,33 +127,53 @@ class FrameAccounting:
             f'{totals.damaged} damaged); display skipped {display_skipped}; '
             f'{seconds:.1f} s, {rate:.3f} frames/s on average')
 
-    def correct(self, sample: RawFrame) -> None:
-        """Replace a stamp that cannot be, drop what was read too late; to be called for all."""
-        self.timestamps.correct(sample, self.loss.period.ns)
+    def correct(self, sample: RawFrame, *, discarded: bool = False) -> RawFrame:
+        """
+        Return the frame with a valid stamp, and without what was read too late for it.
+
+        To be called for every frame. discarded says that it was taken by a command of the source
+        and comes here later: whether another one waited by then is not known any more.
+        """
+        self._discarded = discarded
+        sample = self.timestamps.correct(sample, self.loss.period.ns)
         # When the next frame has ended the reading is that one's, even if it never arrives.
         next_end_ns = (
             sample.stamp_ns + self.timestamps.read_out_ns + _IN_TIME * self.loss.period.ns)
         if sample.read_ns is not None and sample.read_ns > next_end_ns:
-            sample.quaternion = sample.device_count = None
-            sample.digital_inputs = -1
+            sample = replace(sample, orientation=None, device_count=None, digital_inputs=-1)
         if sample.device_count is not None:
             self.loss.counter.bits = sample.device_count_bits
             self.loss.counter.exact = self._source.is_live and sample.read_ns is None
+        return sample
+
+    def _waiting(self) -> bool:
+        # For a frame that was discarded a guess that is too early does no harm.
+        return self._discarded or self._source.waiting()
 
     def observe_unpublished(self, sample: RawFrame) -> None:
-        """Take in a mended frame before the acquisition: the next one is compared with it."""
+        """Take in a corrected frame that is not published: the next one is compared with it."""
+        self._closed_ns = 0
         self.loss.observe(sample.stamp_ns, sample.sequence, sample.device_count)
 
     def account(self, sample: RawFrame, reading_status: ReadingStatus, toggles: bool) -> Frame:
-        """Account for a good, mended frame; toggles tells whether the sync output does."""
+        """
+        Account for a whole frame whose stamp is corrected.
+
+        toggles says whether the sync output has an edge for each frame.
+        """
         loss = self.loss.frame(
             sample.stamp_ns, sample.sequence, sample.device_count,
-            predicted=sample.stamp_source is StampSource.PREDICTED)
+            predicted=sample.stamp_source is StampSource.PREDICTED,
+            arrival=sample.stamp_source in (StampSource.ARRIVAL, StampSource.RECORDED))
+        self._closed_ns = 0
         if self._stamp0_ns is None:
             self._stamp0_ns = sample.stamp_ns
         self.published += 1  # first: the rate is asked for in another thread
         self.time_ms = (sample.stamp_ns - self._stamp0_ns) / 1e6
-        self._edges += loss.edges if toggles else 0
+        if toggles and loss.edges < 0:
+            self._edges_known = False
+        elif toggles:
+            self._edges += loss.edges
         frame = Frame(
             sample=sample, stamp_ns=self.ros_time_ns(sample),
             receive_ns=self.clock.at(sample.receive_ns),

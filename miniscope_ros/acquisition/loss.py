@@ -8,11 +8,53 @@ from dataclasses import dataclass, field, replace
 import math
 
 from miniscope_ros.acquisition.device_counter import DeviceCounter
+from miniscope_ros.acquisition.held_loss import HeldLoss
 from miniscope_ros.acquisition.period import Period
 from miniscope_ros.model import Evidence
 
 _SMOOTHING = 0.4
-_GUESSES = 3  # that must agree: a late host catches up sooner
+"""Weight of a new stamp in the smoothed one: less lets drift in, more lets jitter in."""
+
+_NEAR_FRAMES = 4
+"""Over so few periods the smoothed stamp stays a better start than one new stamp."""
+
+_ONE_BY_TIME_FRAMES = 2
+"""Frames with valid stamps that have to show a loss of one frame: it and the next one."""
+
+_LATE_FRAMES = 3
+"""The same, where the stamps are too even for jitter to put one between two frames."""
+
+_UNCERTAIN_FRAMES = 3
+"""
+Frames with predicted stamps, or with times of arrival that have been late, that have to show it.
+
+A late computer catches up sooner: at 5 % of late grabs three in a row are one in 8000 frames.
+"""
+
+_AGAINST_COUNTER_FRAMES = 10
+"""The same of times of arrival, where the recorded counter says that nothing is lost."""
+
+_DISTRUST_FRAMES = 1000
+"""For so many frames after a late one times of arrival are taken for unreliable."""
+
+_LATE_PERIODS = 0.1
+"""Periods before its expected time from which on a stamp may be a late one of the frame before."""
+
+_CLEAN_PERIODS = 0.06
+"""
+Periods by which a time of arrival may be off the place of a frame and count as a frame's time.
+
+At 30 frames/s that is 2 ms: twice what times in whole milliseconds are off.
+"""
+
+_LATE_JITTERS = 4.0
+"""The same in half widths of the intervals' middle 90 %: 6.6 standard deviations."""
+
+_BOUND_JITTER_PERIODS = 0.35
+"""Up to this jitter an interval tells how many frames fit into it (2 ms at 60 frames/s: 0.2)."""
+
+_TRANSFER_RESTART_NS = 400_000_000
+"""The UCLA firmware restarts its transfer when no data came for so long (its own constant)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +64,8 @@ class FrameLoss:
     lost: int = 0
     damaged: int = 0
     evidence: Evidence = Evidence.NONE
-    edges: int = 0  # of the lost ones those that the box finished: they have a sync edge
+    # Sync edges of frames that were not received; -1 where their number cannot be known.
+    edges: int = 0
     uncertainty: int = 0  # lost may be off by so many
 
 
@@ -44,32 +87,75 @@ class LossTotals:
         return self.sequence + self.counter + self.time + self.damaged
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What each kind of evidence shows to be lost before one frame."""
+
+    damaged: int
+    sequence: int
+    counter: int  # how far the counter is ahead of what was reported; 0 if it is unknown
+    time: int  # periods since the last frame, less one; 0 if unknown
+    time_error: int  # time may be off by so many
+    has_time: bool
+    has_sequence: bool
+    has_counter: bool
+    late: bool  # the stamp is between two frames, further than jitter can put it
+    clean: bool  # the stamp is where a frame is due
+
+    @property
+    def in_sequence(self) -> int:
+        """Return how many frames got a number of the transport and were not received whole."""
+        return max(self.damaged, self.sequence)
+
+
 @dataclass
 class LossAccount:
     """
     Counts the frames that the scope took and we did not get.
 
     Time is always evaluated: a frame that the box never finished shows in nothing else. Only
-    while a new frame rate takes effect it tells nothing (see Period). The transport's sequence
-    number and the device's counter name the evidence and can only raise the number, the counter
+    while a new frame rate takes effect it is not used (see Period). The transport's sequence
+    number and the device's counter name the evidence. They can only raise the number, the counter
     if it is exact: another one may run one ahead. Of each frame's losses the ones received
     damaged are named first, then those that the sequence number shows, then the counter's; what
     is left shows in time alone.
 
-    A predicted stamp is a guess from a frame's arrival, and a late host looks like a lost frame.
-    So what such a stamp alone shows is told by the next real one, or by the third guess in a row
-    that shows it.
+    **Held losses.** A frame whose stamp is late by most of a period looks like one that follows a
+    lost frame. A loss of one frame that time alone shows is therefore reported with the next
+    frame, if that shows it, too. Losses of several frames, and what is lost before the first frame
+    of an acquisition, are reported at once.
+
+    Predicted stamps are late more often, by any time and several in a row: what they alone show is
+    reported with the next valid stamp or with the third frame in a row that shows it. The same
+    holds for times of arrival (a software's grabs, as recordings have them) once one of them was
+    late; where a recorded counter then says that nothing is lost, ten frames in a row have to show
+    it. A recorded counter that is ahead for three frames in a row shows a loss that the times do
+    not show. Until a loss is reported, the frames carry it as their uncertainty.
+
+    **Glitches.** A frame that interference splits arrives as two, both numbered and both damaged.
+    So where the driver's stamps are even, no more frames are lost than fit into the time; the
+    sync output has an edge for each number all the same.
+
+    **Long gaps.** An error of the period counts once a period. Over a long gap the period is the
+    slope of a line through the last stamps (see StampLine), and the loss carries the bound of its
+    error; a sequence number or counter within that bound decides.
     """
 
     period: Period
-    steady: bool = True  # False: time counts only while the intervals are even
+    # False: the rate may follow the light, and time counts only while the intervals are even.
+    steady: bool = True
+    numbered: bool = False  # the sequence number tells of every loss: time is not asked
     totals: LossTotals = field(default_factory=LossTotals)
     counter: DeviceCounter = field(default_factory=DeviceCounter)
-    _smooth_ns: float | None = None  # stamp of the last frame, its jitter smoothed out
+    _smooth_ns: float | None = None  # when the last frame was due: its stamp without its jitter
     _sequence: int | None = None
     _damaged: int = 0
-    _guessed: list[int] = field(default_factory=list)  # lost as guesses in a row have it, untold
-    _outage: bool = False  # before the next frame: it must be told of, even by a guess
+    _ahead: int = 0  # by how much the counter rose more than what was received and reported
+    _by_time: HeldLoss = field(default_factory=HeldLoss)
+    _by_counter: HeldLoss = field(default_factory=HeldLoss)
+    _distrust: int = 0  # frames for which times of arrival are still taken for unreliable
+    _is_first: bool = False  # the next frame is the first one of an acquisition
+    _outage_ns: int | None = None  # the last frame was that of another stream, closed so long
 
     def damaged(self) -> None:
         """Count a damaged frame; the next good one carries it in its loss."""
@@ -77,70 +163,175 @@ class LossAccount:
         self.totals = replace(self.totals, damaged=self.totals.damaged + 1)
 
     def observe(self, stamp_ns: int, sequence: int | None, raw_count: int | None) -> None:
-        """Take in a frame that is thrown away: what the next one is compared with."""
-        by_time = self._by_time(stamp_ns)
-        self._outage = False
-        self.counter.step(raw_count, by_time + 1)
-        self._compare_with(stamp_ns, sequence, by_time)
+        """Take in a frame that is not published: the next one is compared with it."""
+        totals = self.totals
+        self.frame(stamp_ns, sequence, raw_count)
+        self.totals = totals
 
     def frame(
         self, stamp_ns: int, sequence: int | None, raw_count: int | None, *,
-        predicted: bool = False,
+        predicted: bool = False, arrival: bool = False,
     ) -> FrameLoss:
-        """Return what was lost before the frame with this stamp [ns], sequence and counter."""
+        """
+        Account for one frame.
+
+        Parameters
+        ----------
+        stamp_ns
+            The frame's stamp [ns], on any clock that does not run back.
+        sequence
+            The transport's number of the frame (32 bits); None unknown.
+        raw_count
+            The device's counter as read; None if it was not read.
+        predicted
+            Whether the stamp is derived from the frame's arrival.
+        arrival
+            Whether the stamp is the time at which a program received the frame.
+
+        Returns
+        -------
+        FrameLoss
+            What was lost before the frame, as far as it is to be reported with it.
+
+        """
         damaged, self._damaged = self._damaged, 0
-        by_time = self._by_time(stamp_ns)
-        by_sequence = self._by_sequence(sequence)
-        step = self.counter.step(raw_count, by_time + 1)
-        by_counter = 0 if step is None else step - 1
-        certain = max(damaged, by_sequence, by_counter if self.counter.exact else 0)
-        if predicted and by_time > certain and not self._outage:
-            untold = by_time - certain - self._agreed(by_time - certain)
-            by_time -= untold
-            stamp_ns -= round(untold * self.period.ns)  # so that the next frame shows it
+        shown = self._show(stamp_ns, sequence, raw_count, damaged)
+        certain = self._certain(shown)
+        unconfirmed = 0
+        if self._outage_ns is not None:
+            lost = max(certain, shown.time)
+        elif not shown.has_time and self.steady:
+            # The rate changes: nothing will tell whether a held loss is one.
+            unconfirmed = self._by_time.pending
+            lost = certain + unconfirmed
+            self._by_time.clear()
         else:
-            self._guessed.clear()
-        self._outage = False
-        if not self.counter.exact:
-            # Read beside the frame, it may run one ahead; time tells that from a loss.
-            by_counter = min(by_counter, by_time)
-        self._compare_with(stamp_ns, sequence, by_time)
-        return self._add(damaged, by_sequence, by_counter, by_time)
+            lost = self._decide(shown, certain, predicted=predicted, arrival=arrival)
+            if shown.has_time and not predicted and not arrival and self._bounds:
+                lost = min(lost, shown.time) if shown.in_sequence else lost
+        loss = self._report(shown, lost, unconfirmed)
+        self._outage_ns = None
+        self._is_first = False
+        self._count_on(shown, raw_count, lost)
+        self._compare_with(stamp_ns, sequence, shown, lost)
+        return loss
 
-    def _agreed(self, lost: int) -> int:
-        """Return how many of the frames that a guess shows as lost enough others show, too."""
-        self._guessed.append(lost)
-        if len(self._guessed) < _GUESSES:
+    # What is shown
+
+    def _show(
+        self, stamp_ns: int, sequence: int | None, raw_count: int | None, damaged: int,
+    ) -> _Shown:
+        by_sequence = self._steps(sequence)
+        elapsed, error = self._elapsed(stamp_ns)
+        time = 0 if math.isnan(elapsed) else max(0, round(elapsed) - 1)
+        time_error = 0
+        if error:
+            time_error = max(math.floor(elapsed + error) - 1 - time,
+                             time - (math.ceil(elapsed - error) - 1), 0)
+        step = self.counter.step(raw_count, time + time_error + 1)
+        counter = 0 if step is None else max(0, self._ahead + step - 1)
+        if time_error:
+            # What the numbers tell decides, if it is possible.
+            finished = max(damaged, by_sequence, counter)
+            if abs(finished - time) <= time_error:
+                time = finished
+        late = elapsed > 0 and not error and round(elapsed) - elapsed > self._late_periods
+        return _Shown(damaged, by_sequence, counter, time, time_error,
+                      has_time=not math.isnan(elapsed),
+                      has_sequence=sequence is not None and self._sequence is not None,
+                      has_counter=step is not None, late=late,
+                      clean=elapsed > 0 and abs(round(elapsed) - elapsed) < _CLEAN_PERIODS)
+
+    def _elapsed(self, stamp_ns: int) -> tuple[float, float]:
+        """Return the periods from the last frame to a stamp, NaN unknown, and their error."""
+        if self._smooth_ns is None or self.numbered or not (self.steady or self.period.steady):
+            return math.nan, 0.0
+        return self.period.count(self._smooth_ns, stamp_ns)
+
+    def _steps(self, sequence: int | None) -> int:
+        """Return how many numbers of the transport are missing before one."""
+        if sequence is None or self._sequence is None:
             return 0
-        agreed = min(self._guessed)
-        self._guessed.clear()
-        return agreed
+        step = (sequence - self._sequence) % (1 << 32)
+        return step - 1 if 0 < step < 1 << 31 else 0
 
-    def _compare_with(self, stamp_ns: int, sequence: int | None, by_time: int) -> None:
-        period_ns = self.period.until(stamp_ns)
-        early_ns = math.nan
-        if self._smooth_ns is not None and not by_time:
-            early_ns = self._smooth_ns + period_ns - stamp_ns
-        # An interval has the jitter of two stamps, unless the first one's is smoothed out.
-        near = abs(early_ns) < period_ns / 2
-        self._smooth_ns = stamp_ns + (1 - _SMOOTHING) * early_ns if near else stamp_ns
-        # What the sequence shows as lost is no reason to take the period for longer.
-        self.period.observe(stamp_ns, 1 + self._by_sequence(sequence))
-        self._sequence = sequence
+    @property
+    def _late_periods(self) -> float:
+        jitter = self.period.jitter_ns / self.period.ns
+        return max(_LATE_PERIODS, _LATE_JITTERS * jitter) if jitter >= 0 else math.inf
 
-    def _add(self, damaged: int, by_sequence: int, by_counter: int, by_time: int) -> FrameLoss:
+    @property
+    def _bounds(self) -> bool:
+        """Whether the intervals are known so well that they limit the number of frames."""
+        period = self.period
+        return (self.steady and not self.numbered and period.settled
+                and period.jitter_ns < _BOUND_JITTER_PERIODS * period.ns)
+
+    # What is reported
+
+    def _certain(self, shown: _Shown) -> int:
+        """Return how many losses need no frame that agrees."""
+        certain = shown.in_sequence
+        if self.counter.exact:
+            return max(certain, shown.counter)
+        # Read beside the frame, it may run one ahead; time tells that from a loss.
+        return max(certain, min(self._counted(shown), shown.time))
+
+    def _counted(self, shown: _Shown) -> int:
+        """Return how many losses are to be put down to the counter, if no number shows them."""
+        # Read beside the frame it may be ahead just then; the sequence number knows better.
+        return shown.counter if self.counter.exact or not shown.has_sequence else 0
+
+    def _decide(self, shown: _Shown, certain: int, *, predicted: bool, arrival: bool) -> int:
+        """Return how many losses to report; the others that are shown are held."""
+        excess = shown.time - certain
+        if arrival and excess <= 0 and self._by_time.pending:
+            self._distrust = _DISTRUST_FRAMES
+        self._distrust = max(0, self._distrust - 1)
+        if predicted:
+            needed = _UNCERTAIN_FRAMES
+        elif self._is_first:
+            needed = 1
+        elif arrival:
+            needed = self._needed_arrivals(shown, excess)
+        elif shown.late:
+            needed = _LATE_FRAMES
+        else:
+            needed = 1 if self._by_time.new(excess) > 1 else _ONE_BY_TIME_FRAMES
+        agreed = self._agree(excess, needed)
+        if not arrival or not shown.has_counter:
+            self._by_counter.clear()
+            return certain + agreed
+        ahead = self._by_counter.add(shown.counter - certain, _UNCERTAIN_FRAMES)
+        self._by_counter.report(max(0, agreed - ahead))
+        self._by_time.report(max(0, ahead - agreed))
+        return certain + max(agreed, ahead)
+
+    def _needed_arrivals(self, shown: _Shown, excess: int) -> int:
+        """Return how many times of arrival have to agree."""
+        if not self._distrust and shown.clean:
+            return 1 if self._by_time.new(excess) > 1 else _ONE_BY_TIME_FRAMES
+        if shown.has_counter and shown.counter < shown.time:
+            return _AGAINST_COUNTER_FRAMES
+        return _UNCERTAIN_FRAMES
+
+    def _agree(self, excess: int, needed: int) -> int:
+        if needed > 1:
+            return self._by_time.add(excess, needed)
+        self._by_time.clear()
+        return max(0, excess)
+
+    def _report(self, shown: _Shown, lost: int, unconfirmed: int) -> FrameLoss:
         """Give each lost frame to the plainest evidence that there is of it."""
-        in_sequence = max(damaged, by_sequence)
-        finished = max(in_sequence, by_counter)
-        lost = max(finished, by_time)
-        if not lost:
-            return _NOTHING
+        damaged = min(shown.damaged, lost)
+        in_sequence = min(shown.in_sequence, lost)
+        finished = max(in_sequence, min(self._counted(shown), lost))
         totals = self.totals  # damaged ones are in it already
-        self.totals = replace(
-            totals,
+        self.totals = LossTotals(
             sequence=totals.sequence + in_sequence - damaged,
             counter=totals.counter + finished - in_sequence,
-            time=totals.time + lost - finished)
+            time=totals.time + lost - finished,
+            damaged=totals.damaged + damaged - shown.damaged)
         if damaged:
             evidence = Evidence.DAMAGED
         elif lost > finished:
@@ -148,37 +339,92 @@ class LossAccount:
         elif finished > in_sequence:
             evidence = Evidence.COUNTER
         else:
-            evidence = Evidence.SEQUENCE
-        return FrameLoss(lost, damaged, evidence, finished)
+            evidence = Evidence.SEQUENCE if lost else Evidence.NONE
+        edges = self._edges(shown, lost, max(finished, shown.in_sequence))
+        uncertainty = max(unconfirmed, self._uncertainty(shown, lost))
+        if not (lost or edges or uncertainty):
+            return _NOTHING
+        return FrameLoss(lost, damaged, evidence, edges, uncertainty)
 
-    def _by_time(self, stamp_ns: int) -> int:
+    def _edges(self, shown: _Shown, lost: int, finished: int) -> int:
+        """
+        Return how many edges the sync output made for frames that were not received.
+
+        When the box has restarted its transfer, the frame that this cut short has a number and no
+        edge, and one more frame may have an edge and no number. Then only the counter tells.
+        """
+        unnumbered = lost - shown.in_sequence
+        restarted = unnumbered > 0 and (unnumbered + 1) * self.period.ns >= _TRANSFER_RESTART_NS
+        if not restarted or self._outage_ns is not None:
+            return finished
+        return min(shown.counter, lost) if shown.has_counter else -1
+
+    def _uncertainty(self, shown: _Shown, lost: int) -> int:
+        held = max(self._by_time.pending, self._by_counter.pending)
+        error = shown.time_error
+        if self._outage_ns and not math.isnan(self.period.ns):
+            error = max(error, min(lost, math.ceil(self._outage_ns / self.period.ns)))
+        return max(held, error)
+
+    # What the next frame is compared with
+
+    def _count_on(self, shown: _Shown, raw_count: int | None, lost: int) -> None:
+        if shown.has_counter:
+            self._ahead = max(0, shown.counter - lost)
+        elif raw_count is None:
+            self._ahead -= lost + 1
+        else:
+            self._ahead = 0
+
+    def _compare_with(
+        self, stamp_ns: int, sequence: int | None, shown: _Shown, lost: int,
+    ) -> None:
         period_ns = self.period.until(stamp_ns)
-        if self._smooth_ns is None or math.isnan(period_ns):
-            return 0
-        if not self.steady and not self.period.steady:
-            return 0
-        return max(0, round((stamp_ns - self._smooth_ns) / period_ns) - 1)
-
-    def _by_sequence(self, sequence: int | None) -> int:
-        if sequence is None or self._sequence is None:
-            return 0
-        step = (sequence - self._sequence) % (1 << 32)
-        return step - 1 if 0 < step < 1 << 31 else 0
+        steps = lost + 1
+        held = self._by_time.pending > 0
+        early_ns = math.nan
+        if self._smooth_ns is not None and steps <= _NEAR_FRAMES:
+            early_ns = self._smooth_ns + steps * period_ns - stamp_ns
+        # An interval has the jitter of two stamps, unless the first one's is smoothed out.
+        if held and not math.isnan(early_ns):
+            self._smooth_ns = stamp_ns + early_ns  # the stamp may be late: it is not used
+        elif abs(early_ns) < period_ns / 2:
+            self._smooth_ns = stamp_ns + (1 - _SMOOTHING) * early_ns
+        else:
+            self._smooth_ns = stamp_ns - self._by_time.pending * period_ns if held else stamp_ns
+        # What the sequence shows as lost is no reason to take the period for longer.
+        self.period.observe(stamp_ns, 1 + shown.sequence)
+        self.period.place(None if held else stamp_ns, steps)
+        self._sequence = sequence
 
     def begin(self, fresh: bool) -> None:
         """Start a new acquisition; fresh: no frame came before its first one."""
         self.totals = LossTotals()
         self._damaged = 0
-        self._guessed.clear()
+        if self._smooth_ns is not None and self._by_time.pending:
+            # A loss that was held before the first frame is none of this acquisition.
+            self._smooth_ns += self._by_time.pending * self.period.ns
+        self._forget_held()
+        self._is_first = True
         if fresh:
             self._smooth_ns = self._sequence = None
             self.period.restart()
             self.counter.restart()
 
-    def stream_restarted(self) -> None:
-        """Go on with another stream: time alone tells what was lost until its first frame."""
+    def _forget_held(self) -> None:
+        self._by_time.clear()
+        self._by_counter.clear()
+        self._ahead = 0
+
+    def stream_restarted(self, closed_ns: int = 0) -> None:
+        """
+        Go on with another stream: time alone tells what was lost until its first frame.
+
+        closed_ns is how long no stream was open [ns]. Whether the scope took frames in that time
+        is not known, and the loss carries it as uncertainty.
+        """
         self._sequence = None
-        self._guessed.clear()
-        self._outage = True
+        self._forget_held()
+        self._outage_ns = closed_ns
         self.counter.restart()
         self.period.restart()

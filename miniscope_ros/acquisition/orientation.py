@@ -12,14 +12,31 @@ from dataclasses import dataclass
 from enum import Enum
 import math
 
+from miniscope_ros.acquisition.turn_check import TurnCheck
 from miniscope_ros.model import Quaternion, RawQuaternion, ReadingStatus
 
-ONE = 16384  # the BNO055's 1.0
+ONE = 16384
+"""The BNO055's 1.0 (its data sheet: 1 quaternion = 2^14 LSB)."""
 
-_WAIT_FOR_CHANGE = 10.0  # [s] before a reading that has never changed is an error
-_BROWN_OUT = 1.0  # [s] of zeros; the sensor itself reads zero while it starts
-_RECENT = 300  # readings over which the running share of valid ones reaches
-_ENOUGH_VALID = 0.9  # share of valid readings below which there is a warning
+MAX_RATE_RAD_PER_S = 35.0
+"""
+How fast a head may turn, if nothing else is asked for [rad/s].
+
+It is the full scale of the BNO055's gyroscope, 2000 degrees/s, in all modes that fuse its
+readings: the sensor itself follows no faster turn.
+"""
+
+_WAIT_FOR_CHANGE_S = 10.0
+"""After so long a reading that has never changed is an error; an animal moves sooner."""
+
+_BROWN_OUT_S = 1.0
+"""After so long zeros are a brown-out; the sensor itself reads zero while it starts (data sheet: 0.65 s)."""
+
+_RECENT_READINGS = 300
+"""Readings over which the running share of valid ones reaches: 10 s at 30 frames/s."""
+
+_ENOUGH_VALID = 0.9
+"""Share of valid readings below which there is a warning."""
 
 
 def unit(quaternion: Quaternion | RawQuaternion) -> Quaternion:
@@ -91,13 +108,31 @@ class OrientationValidator:
     A live reading that has never changed since the stream began is stale: the kernel may answer
     from its cache, which cannot be told from rest. So nothing is published until the first
     change is seen; judge the readings of an inactive scope too. Recorded readings need no such
-    proof. The attributes may be changed at any time.
+    proof. A reading that turns the head faster than max_rate is invalid (see TurnCheck). The
+    attributes may be changed at any time.
     """
 
     def __init__(
             self, max_norm_error: float = 0.05, stale_after: float = 30.0, *,
-            has_sensor: bool = True, live: bool = True) -> None:
-        """Begin a stream; stale_after in s, live is False for recorded readings."""
+            max_rate: float = math.inf, has_sensor: bool = True, live: bool = True) -> None:
+        """
+        Begin a stream.
+
+        Parameters
+        ----------
+        max_norm_error
+            How far the norm of a valid reading may be from 1.
+        stale_after
+            After how long without a change a reading is stale [s].
+        max_rate
+            How fast a head can turn [rad/s].
+        has_sensor
+            Whether the device type has an orientation sensor.
+        live
+            False for recorded readings.
+
+        """
+        self.max_rate = max_rate
         self.max_norm_error = max_norm_error
         self.stale_after = stale_after
         self.has_sensor = has_sensor
@@ -106,8 +141,9 @@ class OrientationValidator:
 
     def reset(self) -> None:
         """Begin a new stream, of which nothing is known yet."""
-        self._first: Quaternion | None = None
-        self._first_ns = 0
+        # One attribute, since health() is asked in another thread: reading and time [ns].
+        self._first: tuple[Quaternion, int] | None = None
+        self._turn_check = TurnCheck()
         self._changed = False
         self._last_valid: Quaternion | None = None
         self._last_change_ns: int | None = None
@@ -137,13 +173,15 @@ class OrientationValidator:
         reading = unit(quaternion)
         self._watch_zero(reading, time_ns)
         if self._first is None:
-            self._first, self._first_ns = reading, time_ns
             self._changed = not self.live
-        elif reading != self._first and not self._changed:
+            self._first = reading, time_ns
+        elif reading != self._first[0] and not self._changed:
             # An invalid reading proves as well that readings come from the sensor.
             self._changed = True
             self._last_change_ns = time_ns
         valid = norm_error(reading) < self.max_norm_error
+        if valid:
+            valid = self._turn_check.possible(reading, time_ns, self.max_rate)
         self._count(valid)
         if not valid:
             return ReadingStatus.INVALID
@@ -170,7 +208,7 @@ class OrientationValidator:
         if self._readings == 1:
             self._valid_share = float(valid)
         else:
-            self._valid_share += (valid - self._valid_share) / min(self._readings, _RECENT)
+            self._valid_share += (valid - self._valid_share) / min(self._readings, _RECENT_READINGS)
 
     def _watch_zero(self, reading: Quaternion, time_ns: int) -> None:
         if any(reading):
@@ -179,21 +217,24 @@ class OrientationValidator:
             return
         if self._zero_since_ns is None:
             self._zero_since_ns = time_ns
-        self._brown_out = time_ns - self._zero_since_ns >= _BROWN_OUT * 1e9
+        self._brown_out = time_ns - self._zero_since_ns >= _BROWN_OUT_S * 1e9
 
     def _diagnose(self, time_ns: int) -> tuple[State, str]:
         if not self.has_sensor:
             return State.NO_SENSOR, 'this device type has no orientation sensor'
-        if self._first is None:
+        # Read once and in this order: the capture thread goes on, and may begin a new stream.
+        changed = self._changed
+        first = self._first
+        if first is None:
             return State.WAITING, 'no reading yet'
         if self.brown_out:
             return State.ALL_ZERO, (
                 'all readings are zero: the sensor lost its set-up in a brown-out, or is '
                 'missing; if sending the init list again did not help, reconnect the scope and '
                 'check its cable and supply')
-        if not self._changed:
-            waited = (time_ns - self._first_ns) / 1e9
-            if waited < _WAIT_FOR_CHANGE:
+        if not changed:
+            waited = (time_ns - first[1]) / 1e9
+            if waited < _WAIT_FOR_CHANGE_S:
                 return State.WAITING, 'the reading has not changed yet'
             return State.NEVER_CHANGED, (
                 f'the reading has not changed in the {waited:.0f} s since the stream began, so '
@@ -202,10 +243,12 @@ class OrientationValidator:
                 'that lies still may look the same: move it; so may one without its sensor)')
         if self._valid_share < _ENOUGH_VALID:
             return State.INVALID, (
-                f'{1 - self._valid_share:.0%} of the readings are no unit quaternions and not '
+                f'{1 - self._valid_share:.0%} of the readings are no unit quaternions, or turn '
+                'the head faster than orientation.max_rate, and are not '
                 'published: check the cable of the scope; if that does not help, its sensor may '
                 'be defective')
-        constant = (time_ns - (self._last_change_ns or self._first_ns)) / 1e9
+        last_change_ns = self._last_change_ns
+        constant = (time_ns - (first[1] if last_change_ns is None else last_change_ns)) / 1e9
         if constant > self.stale_after:
             return State.CONSTANT, (
                 f'the reading has not changed for {constant:.0f} s: the animal rests, or the '

@@ -1,57 +1,70 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""While a device is away: why, and when to look for it again."""
+"""When to try again what needs a device that is not there."""
 
 from __future__ import annotations
 
+import re
 import time
 
 LOOK_AGAIN = 0.25
 """A device that is absent is looked for so often [s]."""
 
-_LONGEST_BACKOFF = 5.0
+_LONGEST_BACKOFF_S = 5.0
+
+_DURATION = re.compile(r'\d+(\.\d+)? s\b')
 
 
-class Reconnector:
+class RetryTimer:
     """
-    One outage after the other; disconnected is what keeps the device from being used, or None.
+    When the next attempt is due.
 
     Only openings that fail back off: whoever plugs a device in again should not have to wait.
     """
 
-    disconnected: str | None
-
     def __init__(self) -> None:
-        self.end()
-
-    def begin(self, reason: str) -> None:
-        """Note that the device was lost, and why."""
-        self.disconnected = reason
-        self.look_soon()
-
-    def end(self) -> None:
-        """Note that the device is back, or no longer looked for."""
-        self.disconnected = None
-        self.reset_tried = False  # of the USB port
-        self.hint = ''  # why that did not help
         self._backoff = LOOK_AGAIN
         self._next_try = 0.0
 
     def look_soon(self) -> None:
-        """Look again in a moment: it is absent, or about to return."""
+        """Try again in a moment: the device is absent, or about to return."""
         self._next_try = time.monotonic() + LOOK_AGAIN
 
     def look_later(self) -> None:
-        """Look again after a while that grows: it is there, but could not be opened."""
+        """Try again after a while that grows: it is there, but could not be opened."""
         self._next_try = time.monotonic() + self._backoff
-        self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF)
+        self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF_S)
 
     def reset_backoff(self) -> None:
-        """Forget how often opening failed: the device was restarted."""
+        """Forget how often opening failed: the device was restarted, or is there again."""
         self._backoff = LOOK_AGAIN
         self.look_soon()
 
     @property
     def rest(self) -> float:
-        """Return how long to wait before it is looked for again [s]."""
+        """Return how long to wait before the next attempt [s]."""
         return max(0.0, self._next_try - time.monotonic())
+
+
+class Reconnector(RetryTimer):
+    """One outage after the other: what was tried, and what was said about it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begin('')
+
+    def begin(self, reason: str) -> None:
+        """Note that the device was lost, and why."""
+        self.reset_tried = False  # of the USB port
+        self.hint = ''  # why that did not help
+        self._said = _without_durations(reason)
+        self.reset_backoff()
+
+    def is_news(self, reason: str) -> bool:
+        """Return whether a reason is another one than the last; durations make no difference."""
+        said, self._said = self._said, _without_durations(reason)
+        return said != self._said
+
+
+def _without_durations(text: str) -> str:
+    return _DURATION.sub('', text)

@@ -70,6 +70,10 @@ class RosTime:
         """Return the ROS time of a monotonic one [ns]."""
         return monotonic_ns + self._offset_ns
 
+    def afresh(self, monotonic_ns: int) -> int:
+        """Return the ROS time of a monotonic one [ns], with the offset as it is now."""
+        return monotonic_ns + self._measure()
+
     @property
     def state(self) -> ClockState:
         """Return the offset in use and what became of the system clock since."""
@@ -98,3 +102,7 @@ class FollowedTime(RosTime):
         self._asked = self._asked + 1 if now_ns == self._tick_ns else 0
         self._tick_ns = now_ns
         return now_ns + self._asked
+
+    def afresh(self, monotonic_ns: int) -> int:
+        """Return the ROS time now [ns]; see at."""
+        return self.at(monotonic_ns)

@@ -5,15 +5,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 import math
 
 from miniscope_ros.acquisition.running_median import RunningMedian
 from miniscope_ros.model import RawFrame, StampSource
 
 _OLDEST_NS = 20_000_000_000
+"""Age beyond which a stamp is invalid: far more than a ring of buffers can hold."""
+
 _FUTURE_NS = 1_000_000
-_PULL = 0.1  # part of the way to the arrival by which a predicted stamp is moved
-_UNEVEN = 0.2  # periods, by which stamps may be off their places
+"""By so much a stamp may be later than its frame's arrival: two clocks are read one by one."""
+
+_LARGEST_RECORDED_NS = 1 << 62
+"""Recorded stamps above this (146 years) leave no room for sums in an int64."""
+
+_LATENCIES = 31
+"""Frames over which the time from stamp to arrival is looked at."""
+
+_LEAST_LATE = 0.1
+"""Share of the latencies below the one that is taken for the read-out time."""
+
+_PULL = 0.1
+"""Part of the way to the arrival by which a predicted stamp is moved."""
+
+_UNEVEN = 0.2
+"""Periods by which valid stamps may be off their places (2 ms of jitter at 60 frames/s: 0.12)."""
 
 
 class TimestampFilter:
@@ -22,13 +39,14 @@ class TimestampFilter:
 
     A stamp is unusable when it is zero, not later than the one before, later than the frame's
     arrival, or older than any buffer ring can hold; or when there is none, but others had one.
+    A recorded stamp is unusable when it is not later than the one before, or beyond all dates.
     """
 
     def __init__(self, waiting: Callable[[], bool] = lambda: False) -> None:
         """Begin; waiting tells whether another frame is ready already."""
         self.invalid_count = 0
         self._waiting = waiting
-        self._latency = RunningMedian(31)
+        self._latency = RunningMedian(_LATENCIES)
         self._last_ns: int | None = None
         self._last_sequence: int | None = None
 
@@ -48,23 +66,44 @@ class TimestampFilter:
 
         It is about the least of late: a busy host adds to it, and nothing takes away.
         """
-        return self._latency.quantile(0.1)
+        return self._latency.quantile(_LEAST_LATE)
 
-    def correct(self, sample: RawFrame, period_ns: float) -> None:
-        """Check a sample's stamp and replace it where it is bad; period_ns may be NaN."""
-        if sample.stamp_source is not StampSource.RECORDED:
-            # A transport may know better than we when a frame arrived (USB); its stamp is used.
-            unstamped = sample.stamp_ns in (0, sample.receive_ns)
-            if sample.stamp_source is StampSource.ARRIVAL and unstamped and not self._latency:
-                sample.stamp_ns = max(sample.receive_ns, (self._last_ns or 0) + 1)
-            elif self._plausible(sample):
-                self._latency.add(sample.receive_ns - sample.stamp_ns)
-            else:
+    def correct(self, sample: RawFrame, period_ns: float) -> RawFrame:
+        """
+        Return the frame, with another stamp where its own is invalid.
+
+        period_ns is the time between frames [ns]; it may be NaN.
+        """
+        if sample.stamp_source is StampSource.RECORDED:
+            if not self._plausible_record(sample.stamp_ns):
                 self.invalid_count += 1
-                sample.stamp_ns = self._predict(sample, period_ns)
-                sample.stamp_source = StampSource.PREDICTED
+                sample = _restamped(sample, self._next_ns(period_ns), StampSource.PREDICTED)
+        elif self._is_unstamped(sample):
+            sample = _restamped(
+                sample, max(sample.receive_ns, (self._last_ns or 0) + 1), StampSource.ARRIVAL)
+        elif self._plausible(sample):
+            self._latency.add(sample.receive_ns - sample.stamp_ns)
+        else:
+            self.invalid_count += 1
+            sample = _restamped(sample, self._predict(sample, period_ns), StampSource.PREDICTED)
         self._last_ns = sample.stamp_ns
         self._last_sequence = sample.sequence
+        return sample
+
+    def _is_unstamped(self, sample: RawFrame) -> bool:
+        """Return whether the transport gave no stamp; it may know the arrival better (USB)."""
+        return (
+            sample.stamp_source is StampSource.ARRIVAL and not self._latency
+            and sample.stamp_ns in (0, sample.receive_ns))
+
+    def _plausible_record(self, stamp_ns: int) -> bool:
+        return 0 <= stamp_ns < _LARGEST_RECORDED_NS and (
+            self._last_ns is None or stamp_ns > self._last_ns)
+
+    def _next_ns(self, period_ns: float) -> int:
+        """Return the time of a recorded frame by the one before it [ns]."""
+        step_ns = 1 if math.isnan(period_ns) else max(1, round(period_ns))
+        return 0 if self._last_ns is None else self._last_ns + step_ns
 
     def _plausible(self, sample: RawFrame) -> bool:
         age_ns = sample.receive_ns - sample.stamp_ns
@@ -94,3 +133,9 @@ class TimestampFilter:
                     if not waiting and 0 < latest - predicted < period_ns / 2:
                         predicted += round(_PULL * (latest - predicted))
         return max(predicted, self._last_ns + 1)
+
+
+def _restamped(sample: RawFrame, stamp_ns: int, stamp_source: StampSource) -> RawFrame:
+    """Return a frame with another stamp, the one from the wire beside it."""
+    return replace(
+        sample, stamp_ns=stamp_ns, stamp_source=stamp_source, wire_stamp_ns=sample.stamp_ns)

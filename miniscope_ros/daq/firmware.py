@@ -34,6 +34,11 @@ _QUESTION_PAUSE = 0.05
 _CURRENT_INTERFACE = 2
 _HIGHEST_INTERFACE = 15  # anything else that HUE tells is no version
 _STUCK_READS = 30
+_REFUSALS = 3  # in a row, after which reading rests; also after one that took long
+_LONG_READ_S = 0.1
+_SHORTEST_REST_S = 1.0
+_REST_PER_READ = 20  # times as long as the refused read took: 100 s after the kernel's 5 s
+_LONGEST_REST_S = 600.0
 _TRIES = 3
 
 
@@ -54,6 +59,7 @@ class Firmware(Protocol):
     name: str
     warnings: tuple[str, ...]
     embeds_telemetry: bool  # its state is part of each frame; else it is read beside the frame
+    longest_period_s: float | None  # between frames; None: as long as you like
 
     def send(self, packet: bytes) -> None:
         """Queue a packet in the box; it runs when a frame ends. Keeps the pauses it needs."""
@@ -125,10 +131,48 @@ def _persist(send: Callable[[], None]) -> None:
                     'cable, then call hard_reset or plug the box in again') from error
 
 
+class _ReadingRests:
+    """
+    Lets reading rest where it is refused.
+
+    A refused transfer may block for 5 s in the kernel, and frames and commands with it.
+    """
+
+    def __init__(self) -> None:
+        self._refusals = 0  # in a row
+        self._again = 0.0  # when reading is due [s]
+        self._factor = 1
+        self._said = False
+
+    @property
+    def due(self) -> bool:
+        """Return whether reading may be tried."""
+        return time.monotonic() >= self._again
+
+    def answered(self) -> None:
+        """Note that reading worked."""
+        self._refusals, self._factor = 0, 1
+
+    def refused(self, seconds: float, error: DeviceError) -> None:
+        """Note that reading was refused, after so many seconds."""
+        self._refusals += 1
+        if not self._said:
+            self._said = True
+            _log.warning('a frame came without orientation or counter: %s', error)
+        if self._refusals < _REFUSALS and seconds < _LONG_READ_S:
+            return
+        rest = max(_SHORTEST_REST_S, _REST_PER_READ * seconds) * self._factor
+        self._again = time.monotonic() + min(rest, _LONGEST_REST_S)
+        self._factor *= 2
+
+
 class UclaFirmware:
     """Commands as three control writes, state as control reads."""
 
     embeds_telemetry = False
+    # It restarts its transfer when no data came for 400 ms (30 times, then it gives up), and the
+    # kernel then takes no frame but the first of a stream: seen with firmware 1694a6f.
+    longest_period_s: float | None = 0.390
 
     def __init__(self, transport: Transport, orientation: bool) -> None:
         self._transport = transport
@@ -151,13 +195,17 @@ class UclaFirmware:
                 self.warnings = (
                     f'the firmware of the DAQ box has interface {version}, where '
                     f'{_CURRENT_INTERFACE} is current: functions may be missing; update it',)
+        if orientation and transport.control_range(controls.PAN_ABSOLUTE) is None:
+            self._orientation = False
+            self.warnings += (
+                'the firmware of the DAQ box is too old to give the orientation (it has no '
+                'control PAN, as before July 2023): update it',)
         self._counting = transport.control_range(controls.EXPOSURE_ABSOLUTE) is not None
         self._count = -1
         self._unchanged = 0
-        self._last_gamma = 0
-        self._refused = False  # reading failed once, and that was said
-        # Whether GAMMA tells the trigger's level; None: untried.
-        self._inputs: bool | None = transport.fresh_reads or None
+        self._rests = _ReadingRests()
+        # Over V4L2 the kernel answers GAMMA with one's own last command word.
+        self._inputs = transport.fresh_reads
 
     def _version(self) -> int | None:
         """Ask for the interface version; the question switches the sync output off."""
@@ -190,7 +238,6 @@ class UclaFirmware:
         for control, word in ((controls.CONTRAST, contrast), (controls.GAMMA, gamma),
                               (controls.SHARPNESS, sharpness)):
             self._write(control, word)
-        self._last_gamma = gamma
 
     def set_sync(self, on: bool) -> None:
         """Switch the sync output; see Firmware."""
@@ -207,21 +254,19 @@ class UclaFirmware:
         wanted = [controls.PAN_ABSOLUTE, controls.TILT_ABSOLUTE] if self._orientation else []
         if self._counting:
             wanted.append(controls.EXPOSURE_ABSOLUTE)
-        if self._inputs is None and self._last_gamma > 1:
-            self._inputs = self._gamma_is_fresh()
         if self._inputs:
             wanted.append(controls.GAMMA)
-        if not wanted:
+        if not wanted or not self._rests.due:
             return Telemetry()
+        asked = time.monotonic()
         try:
             values = iter(self._transport.read_controls(wanted))
         except DeviceLost:
             raise
         except DeviceError as error:
-            if not self._refused:
-                _log.warning('a frame came without orientation or counter: %s', error)
-            self._refused = True
+            self._rests.refused(time.monotonic() - asked, error)
             return Telemetry()
+        self._rests.answered()
         result = Telemetry(device_count_bits=16)
         if self._orientation:
             result.quaternion = decode_words(next(values), next(values))
@@ -231,17 +276,6 @@ class UclaFirmware:
         if self._inputs:
             result.digital_inputs = next(values) & 1
         return result
-
-    def _gamma_is_fresh(self) -> bool:
-        """Tell the trigger's level from one's own last word, served from the kernel's cache."""
-        if self._transport.control_range(controls.GAMMA) is None:
-            return False
-        try:
-            return self._transport.read_controls([controls.GAMMA])[0] in (0, 1)
-        except DeviceLost:
-            raise
-        except DeviceError:
-            return False
 
     def _drop_stuck_counter(self, count: int) -> None:
         """Stop asking for a counter that stands still: every question costs a bus transfer."""
@@ -254,6 +288,7 @@ class OpenEphysFirmware:
     """Commands through an extension unit, state in the chroma bytes of the first pixels."""
 
     embeds_telemetry = True
+    longest_period_s: float | None = None
 
     _VERSION, _PACKETS, _FLAGS = 1, 2, 3
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from miniscope_ros.acquisition.events import Status
+from miniscope_ros.acquisition.states import CaptureState
 from miniscope_ros.display.renderer import PictureStatistics
+from miniscope_ros.model import LIGHT_MAY_BE_ON
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -85,18 +87,19 @@ class Diagnostics:
     def _device(status: Status, state: str, error: str) -> tuple[bytes, str, dict[str, Any]]:
         info = status.info
         values = {
-            'lifecycle state': state, 'state': status.state, 'reconnects': status.reconnects}
+            'lifecycle state': state, 'state': status.state.value,
+            'reconnects': status.reconnects}
         if info is not None:
             values |= {
                 'device type': info.device_type, 'name': info.card, 'firmware': info.firmware,
                 'path': info.path, 'USB port': info.location, 'transport': info.transport}
-        if status.state == 'away':
-            return ERROR, f'away: {status.error}', values
-        if error or status.state == 'failed':
+        if status.state.is_disconnected:
+            return ERROR, f'disconnected: {status.error}', values
+        if error or status.state is CaptureState.FAILED:
             return ERROR, error or status.error, values
         if info is not None and info.warnings:
             return WARN, '; '.join(info.warnings), values
-        return OK, status.state, values
+        return OK, status.state.value, values
 
     def _acquisition(
         self, status: Status, skipped: int, now: float,
@@ -138,9 +141,10 @@ class Diagnostics:
     @staticmethod
     def _light(status: Status) -> tuple[bytes, str, dict[str, Any]]:
         values = {
-            'active': status.state == 'active', 'may be lit': status.may_be_lit, **status.lights}
-        if status.may_be_lit and status.state != 'active':
-            return ERROR, 'the light may be on although nothing is acquired', values
+            'active': status.state is CaptureState.ACTIVE, 'may be lit': status.may_be_lit,
+            **status.lights}
+        if status.may_be_lit and status.state is not CaptureState.ACTIVE:
+            return ERROR, LIGHT_MAY_BE_ON, values
         return OK, 'lit' if any(status.lights.values()) else 'dark', values
 
     @staticmethod

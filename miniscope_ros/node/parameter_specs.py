@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from miniscope_ros.acquisition.orientation import MAX_RATE_RAD_PER_S
 from miniscope_ros.daq.catalogue import DeviceType
 from miniscope_ros.daq.control import Control, LIGHTS
 from miniscope_ros.display.renderer import DisplaySettings
@@ -123,6 +124,13 @@ def common_specs(frame_prefix: str) -> list[ParameterSpec]:
             'how far the norm of a valid quaternion may be from 1',
             minimum=0.0,
             maximum=1.0,
+        ),
+        ParameterSpec(
+            'orientation.max_rate',
+            MAX_RATE_RAD_PER_S,
+            'how fast a head may turn [rad/s]; a single reading that turns it faster is invalid',
+            minimum=0.1,
+            maximum=1e6,
         ),
         ParameterSpec(
             'orientation.skip_repeated', True, 'do not publish a reading equal to the last one'

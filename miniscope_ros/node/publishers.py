@@ -256,15 +256,19 @@ class Publishers:
         self._info = info
         self._send_metadata()
 
+    def on_started(self) -> None:
+        """Begin an acquisition; see Listener."""
+        self._sensor_rate = math.nan
+        self.display_skipped = self._lost_total = self._next_display_ns = 0
+        self._asked_ns = 0
+        self._resets.clear()
+        if self._display is not None:
+            self._display.begin()
+        self._send_metadata()
+
     def on_sensor_rate(self, rate: float) -> None:
         """Publish the measured frame rate; see Listener."""
         self._sensor_rate = rate
-        if math.isnan(rate):
-            self.display_skipped = self._lost_total = self._next_display_ns = 0
-            self._asked_ns = 0
-            self._resets.clear()
-            if self._display is not None:
-                self._display.begin()
         self._send_metadata()
 
     def on_inputs(self, levels: int, stamp_ns: int) -> None:
@@ -341,7 +345,7 @@ class Publishers:
         """
         if frame.reading_status not in (ReadingStatus.PUBLISHED, ReadingStatus.REPEATED):
             return None
-        reading = frame.sample.orientation or frame.sample.quaternion
+        reading = frame.sample.orientation
         assert reading is not None
         quaternion = unit(reading)
         if frame.reading_status is ReadingStatus.REPEATED and self._skip_repeated:

@@ -32,7 +32,8 @@ from miniscope_ros.node.parameter_specs import (
 )
 from miniscope_ros.node.parameters import Parameters, refusal
 from miniscope_ros.node.publishers import Publishers, TransformSender, wait_for_acknowledgement
-from miniscope_ros.sources.registry import make_source
+from miniscope_ros.node.start_wait import StartWait
+from miniscope_ros.sources.registry import find_device, make_source, reset_device
 from miniscope_ros.sources.source import Source
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
@@ -57,6 +58,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         super().__init__('miniscope', automatically_declare_parameters_from_overrides=True)
         self._stop = stop
         self._error = ''
+        self._failure: MiniscopeError | None = None  # of the last transition
         self._source: Source | None = None
         self._acquisition: CaptureEngine | None = None
         self._settings = Parameters(self, self._stage)
@@ -74,6 +76,8 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         # Transitions of our own run on the executor, like a user's, one after the other.
         self._wake_guard = self.create_guard_condition(lambda: None)
         self._start_guard = self.create_guard_condition(self._start)
+        self._start_wait = StartWait(
+            self, lambda: find_device(self._settings.values), self._start_again)
         self._stopped_guard = self.create_guard_condition(self._deactivate_by_itself)
         self._answer_invalid_requests()
 
@@ -111,8 +115,22 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
     def _start(self) -> None:
         if self._stage() == 'unconfigured':
             self.trigger_configure()
+            failure = self._failure
+            if isinstance(failure, DeviceError) and self._waits_for_device():
+                self._start_wait.wait(failure)
+                return
+        self._start_wait.end()
         if self._stage() == 'inactive':
             self.trigger_activate()
+
+    def _start_again(self) -> None:
+        if self._stage() == 'unconfigured' and self._waits_for_device():
+            self._start()
+        else:
+            self._start_wait.end()  # somebody else decides now what becomes of the node
+
+    def _waits_for_device(self) -> bool:
+        return self._settings['reconnect'] and self._settings['source'] in _LIVE
 
     def wake(self) -> None:
         """Let the executor return from its wait."""
@@ -175,13 +193,15 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
 
         rclpy would swallow an exception without a word.
         """
+        self._failure = None
         try:
             step()
         except Interrupted:
             _log.info('%s was given up: the node is to end', name)
         except MiniscopeError as error:
-            self._error = str(error)
-            _log.error('cannot %s: %s', name, error)
+            self._error, self._failure = str(error), error
+            if self._start_wait.is_news(error):
+                _log.error('cannot %s: %s', name, error)
         except Exception as error:
             self._error = f'{type(error).__name__}: {error}'
             _log.error('%s met an error: %s', name, error, exc_info=error)
@@ -201,7 +221,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         self._source = make_source(values, self._device_type, self._stop)
         self._validator = OrientationValidator(
             values['orientation.max_norm_error'], values['orientation.stale_after'],
-            live=self._source.is_live)
+            max_rate=values['orientation.max_rate'], live=self._source.is_live)
         self._acquisition = CaptureEngine(
             self._source, self._topics, self._validator, clock=self._clock_for(values['source']))
         self._acquisition.sync_output = values['sync_output']
@@ -296,6 +316,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         if not hasattr(self, '_topics'):
             return super().set_parameters_atomically(parameter_list)
         converted, problems = self._settings.check(parameter_list)
+        problems += self._refused_by_source(converted)
         if problems:
             return refusal(problems)
         result = super().set_parameters_atomically(converted)
@@ -307,11 +328,23 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         """Set one by one; see set_parameters_atomically."""
         return [self.set_parameters_atomically([parameter]) for parameter in parameter_list]
 
+    def _refused_by_source(self, parameters: list[Parameter]) -> list[str]:
+        """Return what the device that is open cannot take, in words."""
+        source, problems = self._source, []
+        for parameter in parameters if source is not None else ():
+            try:
+                if source is not None and parameter.name in source.controls:
+                    source.check_value(parameter.name, float(parameter.value))
+            except ConfigurationError as error:
+                problems.append(str(error))
+        return problems
+
     def _apply(self, names: list[str]) -> None:
         values = self._settings.values
         self._topics.apply(values)
         self._validator.max_norm_error = values['orientation.max_norm_error']
         self._validator.stale_after = values['orientation.stale_after']
+        self._validator.max_rate = values['orientation.max_rate']
         if 'diagnostics_period' in names:
             self._timer.timer_period_ns = int(values['diagnostics_period'] * 1e9)
             self._timer.reset()
@@ -334,10 +367,12 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
             self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
             if self._acquisition is None:
-                raise ConfigurationError('the node is not configured')
-            self._acquisition.hard_reset()
+                response.message = reset_device(
+                    self._settings.values, self._device_type, self._stop)
+            else:
+                response.message = (
+                    f'{self._acquisition.hard_reset()}; the node goes on when it is back')
             response.success = True
-            response.message = 'the box restarts; the node goes on when it is back'
         except MiniscopeError as error:
             response.message = str(error)
         return response

@@ -13,6 +13,7 @@ import time
 
 import cv2
 from miniscope_ros.errors import (
+    DeviceAbsent,
     DeviceError,
     DeviceLost,
     EndOfData,
@@ -57,6 +58,7 @@ class CameraSource(UncontrolledSource):
         self._frame_rate = frame_rate
         self._capture: cv2.VideoCapture | None = None
         self._usb_port = ''
+        self._by_path = ''  # of a camera with several streams, this one; empty where unknown
         self._image: NDArray[np.uint8] = np.empty((0, 0), np.uint8)
         self._buffer_stamps = False
         self._is_file = False
@@ -134,9 +136,11 @@ class CameraSource(UncontrolledSource):
         """Return what OpenCV is to open: after a loss, what is now at the same USB port."""
         if reason is Reason.RESUME and self._usb_port:
             for found in discovery.scan():
-                if found.usb_port == self._usb_port:
+                # A camera with several streams has as many nodes at its port.
+                if (found.usb_port == self._usb_port
+                        and self._by_path in ('', found.by_path)):
                     return found.path
-            raise DeviceError(f'no camera at USB port {self._usb_port}: plug it in again')
+            raise DeviceAbsent(f'no camera at USB port {self._usb_port}: plug it in again')
         path = discovery.node_path(self._device) if self._device else (
             discovery.find_camera('').path)
         return path if path.startswith('/dev/video') else self._device
@@ -162,6 +166,8 @@ class CameraSource(UncontrolledSource):
         card = ''
         with contextlib.suppress(OSError):
             card, self._usb_port = usb.attribute(path, 'product'), usb.port(path)
+            self._by_path = next(
+                (found.by_path for found in discovery.scan() if found.path == path), '')
         return SourceInfo(
             width=image.shape[1], height=image.shape[0],
             encoding='mono8' if image.ndim == 2 else 'bgr8', device_type='camera',

@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 import logging
 import math
 from threading import Event, Lock
@@ -14,62 +13,36 @@ import time
 
 from miniscope_ros.daq.catalogue import DeviceType
 from miniscope_ros.daq.control import Control, LIGHTS
-from miniscope_ros.daq.firmware import Firmware, recognise, Telemetry
-from miniscope_ros.daq.packets import HARD_RESET, serdes
-from miniscope_ros.errors import (
-    ConfigurationError,
-    DeviceLost,
-    Interrupted,
-    MiniscopeError,
-    NoLink,
-)
+from miniscope_ros.daq.firmware import Firmware, recognise
+from miniscope_ros.daq.packets import HARD_RESET
+from miniscope_ros.errors import ConfigurationError, DeviceLost, Interrupted, MiniscopeError
 from miniscope_ros.model import (
     ControlEvent,
+    Light,
     NEW_RATE_FRAMES,
     RawFrame,
     Reason,
+    SourceEvent,
     SourceInfo,
-    StampSource,
 )
-from miniscope_ros.transports.transport import Buffer, Transport
-import numpy as np
-from numpy.typing import NDArray
+from miniscope_ros.sources.miniscope_bringup import bring_up_link, FIRST_FRAME_S
+from miniscope_ros.sources.miniscope_link import ScopeLink
+from miniscope_ros.sources.patience import OUT_OF_TIME, Patience
+from miniscope_ros.transports.transport import Transport
 
 _log = logging.getLogger(__name__)
 
-_RING_SECONDS = 0.5
-_RING = (8, 32)
-_FIRST_FRAME = 2.0
-_SERDES_PAUSE = 0.4
-_SETTLE = 1.0
+_RING_S = 0.5  # the ring of buffers holds so much of the type's highest rate
+_RING = (8, 32)  # but never fewer or more buffers
+_REPEAT_AFTER_S = 1.0  # the controls are sent again: scopes forget settings
 _ENDS = 3  # frame ends after which packets have been executed, and frames are wholly under them
-_QUEUE = 32  # packets waiting in the box at most, half of what it can hold
 _DARK_REPEATS = 3
 _DARK_ENDS = 2
-_DARK_PATIENCE = 0.8  # for the first frame of a stream that is opened only to go dark
-_END = 3.0  # [s] for all darkening once the program is to end: it has 4 for everything
-_SLICE = 0.1
-_AT_ONCE = 0.3  # part of a period
-_CATCH_UP = 64  # frames
-_OLDEST_NS = 20_000_000_000
-_FREEZE_PERIODS = 5
-_FREEZE = 1.0
-
-_WORD = np.dtype('<u2')
-_OUT_OF_TIME = 'the program is to end, and LED dark was not seen executed in time'
+_DARK_SPREAD_S = 0.004  # after a frame's arrival; see _darken
+_DARK_FIRST_FRAME_S = 0.8  # for the first frame of a stream that is opened only to go dark
 
 FindTransport = Callable[[str], Transport]
 """Makes the transport; given the USB port of a box that was lost, to that same box, else ''."""
-
-
-def extract_grey(yuyv: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
-    """
-    Write the sensor's own values to out (height, width): the even bytes of YUYV (1-D).
-
-    As the low bytes of 16-bit words NumPy takes them in 13 us where OpenCV's extractChannel
-    takes 71 (608x608, warm).
-    """
-    out[...] = yuyv.view(_WORD).reshape(out.shape)
 
 
 class MiniscopeSource:
@@ -93,138 +66,128 @@ class MiniscopeSource:
         """
         Open nothing yet; values are the controls' by name, warnings is asked after opening.
 
-        pauses False leaves out those of the protocol that give hardware time to settle (1.8 s
+        pauses False leaves out those of the protocol that give hardware time to settle (1.4 s
         in all); the frame ends that it waits for are awaited all the same.
         """
         self.device_type = device_type
         self.controls = device_type.controls
-        self.may_be_lit = False
-        self.on_control: Callable[[ControlEvent], None] = lambda event: None
-        self.on_discarded: Callable[[RawFrame], None] = lambda sample: None
+        self.light = Light.DARK
         self._find = find
-        self._stop = stop
-        self._heed_stop = True
-        self._end = math.inf  # when the program, being asked to end, can wait no longer [s]
+        self._patience = Patience(stop)
         self._warnings = warnings
         self._values = dict(values)
         self._max_led = max_led
         self._pauses = pauses
         self._pending: list[tuple[str, float]] = []
         self._lock = Lock()
-        self._transport: Transport | None = None
-        self._firmware: Firmware | None = None
+        self._link: ScopeLink | None = None
         self._port = ''
-        self._lit = False
-        self._sent: deque[int] = deque()  # when [ns], of packets not known to be executed
-        self._last_frame = 0.0  # when it arrived [s]
-        self._began_ns = 0  # when its read-out began
-        self._rate = math.nan  # as sent in this stream
-        self._rate_ns = 0  # when that was
-        self._rate_frames = 0  # whole frames that began since
-        self._grey = np.empty((device_type.height, device_type.width), np.uint8)
+        self._lit = False  # lights are sent with the user's values, not dark
+        self._dark_ns: int | None = None  # when LED dark was first sent, since it was lit
+        self._events: list[SourceEvent] = []
+
+    @property
+    def may_be_lit(self) -> bool:
+        """Return whether the light is on, or not known to be off; see Source."""
+        return self.light is not Light.DARK
 
     # Opening and closing
 
     def open(self, reason: Reason) -> SourceInfo:
         """Open the box and set the scope up in the dark; see Source."""
-        transport = self._open_stream()
+        link = self._open_link()
         try:
-            self._wake()
+            self.check_value('frame_rate', self._values['frame_rate'])
+            self._bring_up(link, FIRST_FRAME_S)
             self._darken(reason, more=0)  # frames go on
-            self._apply_controls_twice(reason)
+            link.wait_for_frame_ends(
+                _ENDS, self._send_controls(reason), _REPEAT_AFTER_S * self._pauses)
+            link.wait_for_frame_ends(1, self._send_controls(reason, rate=False))
         except BaseException:
             self.close()
             raise
-        assert self._firmware is not None
+        transport, firmware = link.transport, link.firmware
         return SourceInfo(
             width=self.device_type.width, height=self.device_type.height, encoding='mono8',
             device_type=self.device_type.name, has_orientation=self.device_type.orientation,
-            frame_rate=self._values['frame_rate'], firmware=self._firmware.name,
+            frame_rate=self._values['frame_rate'], firmware=firmware.name,
             card=transport.card, location=transport.location, path=transport.path,
-            transport=transport.kind, warnings=self._warnings() + self._firmware.warnings)
+            transport=transport.kind, warnings=self._warnings() + firmware.warnings)
 
-    def make_dark(self, patience: float = _DARK_PATIENCE) -> None:
-        """Open the box only to make the light dark; see Source. patience [s] as in _wake."""
-        if self._out_of_time():
-            raise Interrupted(_OUT_OF_TIME)
-        with self._uninterruptible():
+    def make_dark(self, patience: float = _DARK_FIRST_FRAME_S) -> None:
+        """
+        Open the box only to make the light dark; see Source.
+
+        patience [s] is how long a first frame is waited for.
+        """
+        if self._patience.out_of_time:
+            raise Interrupted(OUT_OF_TIME)
+        with self._patience.uninterruptible():
             try:
-                self._open_stream()
-                self._wake(patience)
+                self._bring_up(self._open_link(), patience)
                 self._darken(Reason.STOP)
             finally:
                 self.close()
 
     def close(self) -> None:
         """Make it dark if it may be lit, stop the stream and close; see Source."""
-        transport = self._transport
-        if transport is None:
+        link = self._link
+        if link is None:
             return
         try:
-            if self.may_be_lit:
+            if self.light is not Light.DARK:
                 self._darken(Reason.STOP)
         except MiniscopeError as error:
             _log.debug('not made dark while closing: %s', error)
         except Exception as error:  # whoever closes opens again to make it dark
             _log.error('not made dark while closing: %s', error, exc_info=error)
         finally:
-            self._transport = self._firmware = None
+            self._link = None
             self._lit = False
-            transport.close()
+            self._dark_ns = None
+            if self.light is Light.LIT:
+                self.light = Light.UNCONFIRMED
+            link.close()
 
-    def _open_stream(self) -> Transport:
+    def _open_link(self) -> ScopeLink:
         transport = self._find(self._port)
         try:
             transport.open(self.device_type.width, self.device_type.height)
-            self._firmware = recognise(transport, self.device_type.orientation)
-            transport.start(self._ring())
+            firmware = recognise(transport, self.device_type.orientation)
+            transport.start(_buffers(self.device_type))
         except BaseException:
-            self._firmware = None
             transport.close()
             raise
-        self._transport = transport
         self._port = transport.location
-        self._sent.clear()
-        self._rate = math.nan
-        self._last_frame = time.monotonic()
-        return transport
+        self._dark_ns = None
+        link = self._link = ScopeLink(
+            transport, firmware, self.device_type, self._patience, self._events,
+            self._values['frame_rate'])
+        return link
 
-    def _ring(self) -> int:
-        rates = self.device_type.controls['frame_rate'].choices or {}
-        return min(max(math.ceil(_RING_SECONDS * max(rates)), _RING[0]), _RING[1])
-
-    def _wake(self, patience: float = _FIRST_FRAME) -> None:
-        """
-        Bring up the link and send the init list.
-
-        patience [s] is how long the first frame is waited for, and once more after the SERDES
-        packets, which the link may need to come up.
-        """
-        # Nothing is sent before a frame has ended: packets run at frame ends only, and a dead
-        # client's packets may still wait in the box's queue.
-        linked = self._wait_for_first_frame(patience)
-        for _ in range(2):
-            sent_ns = self._send(serdes(self.device_type.pixel_clock))
-            if not linked and not self._wait_for_first_frame(patience):
-                raise NoLink(
-                    f'{self._port or "the DAQ box"} sends no frames: no link to the scope; check '
-                    'the coaxial cable between DAQ box and scope, and the scope itself')
-            linked = self.may_be_lit = True  # a program that died may have left it lit
-            self._wait_for_frame_ends(2, sent_ns, _SERDES_PAUSE)
-        self._send(self.device_type.init)
-
-    def _apply_controls_twice(self, reason: Reason) -> None:
-        """Send the controls, and once more a second later: scopes forget settings."""
-        self._wait_for_frame_ends(_ENDS, self._send_controls(reason), _SETTLE)
-        self._wait_for_frame_ends(1, self._send_controls(reason, rate=False))  # it was executed
+    def _bring_up(self, link: ScopeLink, first_frame_s: float) -> None:
+        try:
+            bring_up_link(
+                link, self.device_type, first_frame_s=first_frame_s, pauses=self._pauses)
+        finally:
+            if link.came_up and self.light is Light.DARK:
+                self.light = Light.UNCONFIRMED  # a program that died may have left it lit
 
     # Acquisition
 
     def activate(self, reason: Reason) -> None:
-        """Light up and throw away what is not wholly lit; see Source."""
-        self._lit = self.may_be_lit = True
-        self._wait_for_frame_ends(_ENDS, self._send_controls(reason))
-        self._wait_for_frame_ends(NEW_RATE_FRAMES - self._rate_frames, 0)
+        """Light up and discard what is not wholly lit; see Source."""
+        link = self._link_or_lost()
+        self._lit, self._dark_ns, self.light = True, None, Light.LIT
+        link.wait_for_frame_ends(_ENDS, self._send_controls(reason))
+        link.wait_for_frame_ends(NEW_RATE_FRAMES - link.new_rate_frames, 0)
+
+    def dim(self) -> None:
+        """Send LED dark at once, without seeing it executed; see Source."""
+        self._link_or_lost().readings = False
+        self._lit = False
+        if self._dark_ns is None:
+            self._dark_ns = self._send_dark(Reason.STOP)
 
     def deactivate(self) -> None:
         """Make the light dark and see it executed; see Source."""
@@ -232,10 +195,11 @@ class MiniscopeSource:
 
     def set_sync(self, on: bool) -> None:
         """Switch the sync output on or off, right after a frame; see Source."""
-        with self._uninterruptible():
-            self._catch_up()
-        self._firmware_or_lost().set_sync(on)
-        late = time.monotonic() - self._last_frame
+        link = self._link_or_lost()
+        with self._patience.uninterruptible():
+            link.catch_up()
+        link.firmware.set_sync(on)
+        late = link.since_last_frame()
         if late > 0.5 / self._values['frame_rate']:
             _log.warning(
                 'the sync output was switched %.0f ms after a frame, which is over half a '
@@ -244,27 +208,47 @@ class MiniscopeSource:
     def reinitialise_head_stage(self) -> None:
         """Send the init list and the controls again; see Source."""
         self._send_pending()
-        self._send(self.device_type.init)
+        self._link_or_lost().send(self.device_type.init)
         self._send_controls(Reason.RESUME)
 
     def read(self, timeout: float) -> RawFrame | None:
         """Return the next frame; see Source."""
+        link = self._link_or_lost()
         self._send_pending()
-        sample = self._dequeue(timeout)
+        sample = link.dequeue(timeout)
         if sample is None:
-            self._check_freeze()
+            link.check_freeze()
         return sample
+
+    def take_events(self) -> Sequence[SourceEvent]:
+        """Return what commands sent and discarded since the last call; see Source."""
+        if not self._events:  # as before nearly every frame
+            return ()
+        events = tuple(self._events)
+        self._events.clear()
+        return events
 
     def waiting(self) -> bool:
         """Return whether another frame is ready; see Source."""
-        return self._transport is not None and self._transport.waiting()
+        return self._link is not None and self._link.waiting()
 
     def ros_time_ns(self, sample: RawFrame, at: Callable[[int], int]) -> int:
         """Return the ROS time of the stamp; see Source."""
         return at(sample.stamp_ns)
 
+    def check_value(self, name: str, value: float) -> None:
+        """Refuse a frame rate that the open box cannot stand; see Source."""
+        link = self._link
+        if name == 'frame_rate' and link is not None:
+            _check_rate(link.firmware, self.controls['frame_rate'], value)
+
     def set_value(self, name: str, value: float) -> None:
         """Note a control's new value; see Source."""
+        try:
+            self.check_value(name, value)
+        except ConfigurationError as error:
+            _log.error('not sent: %s', error)
+            return
         with self._lock:
             self._values[name] = value
             # The newest value wins, but a command to go dark is never merged away.
@@ -273,23 +257,25 @@ class MiniscopeSource:
                 if other != name or (name in LIGHTS and old == self.controls[name].darkest)]
             self._pending.append((name, value))
 
-    def hard_reset(self) -> None:
+    def hard_reset(self) -> str:
         """Restart the box: by packet while frames flow, else by a reset of its USB port."""
-        if self._transport is not None and self._frames_flow():
+        link = self._link
+        if link is not None and link.frames_flow():
             try:
-                with self._uninterruptible():
-                    self._wait_for_frame_ends(_ENDS, self._send([HARD_RESET]))
+                with self._patience.uninterruptible():
+                    link.wait_for_frame_ends(_ENDS, link.send([HARD_RESET]))
             except DeviceLost:
-                if self._frames_flow():
-                    return  # not frozen but gone, as it was told
-        (self._transport or self._find(self._port)).reset_port()
+                if link.frames_flow():
+                    return 'the box restarts'  # not frozen but gone, as it was told
+        (link.transport if link is not None else self._find(self._port)).reset_port()
+        return 'the USB port of the box was reset; its firmware goes on where it was'
 
     # Commands
 
     def _send_pending(self) -> None:
+        if not self._pending:
+            return
         with self._lock:
-            if not self._pending:
-                return
             pending, self._pending = self._pending, []
         for name, value in pending:
             if name in LIGHTS and not self._lit:
@@ -313,192 +299,87 @@ class MiniscopeSource:
         return time.monotonic_ns()
 
     def _send_control(self, control: Control, value: float, reason: Reason) -> None:
+        link = self._link_or_lost()
         if control.name in LIGHTS and value > self._max_led:
             raise ConfigurationError(
                 f'{control.name} {value:g} is above max_led {self._max_led:g}; not sent')
-        sent_ns = self._send(control.packets(value))
-        if control.name == 'frame_rate' and value != self._rate:
-            self._rate, self._rate_ns, self._rate_frames = value, sent_ns, 0
-        self.on_control(ControlEvent(
+        sent_ns = link.send(control.packets(value))
+        if control.name == 'frame_rate':
+            link.note_rate(value, sent_ns)
+        self._events.append(ControlEvent(
             control.name, value, control.raw(value)[0], reason, sent_ns))
 
-    def _send(self, packets: Iterable[bytes], *, at_once: bool = False) -> int:
-        """
-        Queue packets in the box, never more than it can hold; return when that was done.
+    # Darkness
 
-        at_once does not wait for room: half of the queue is kept free for going dark.
-        """
-        firmware = self._firmware_or_lost()
-        for packet in packets:
-            with self._uninterruptible():
-                while len(self._sent) >= _QUEUE and not at_once:
-                    self._discard()
-            firmware.send(packet)
-            self._sent.append(time.monotonic_ns())
+    def _send_dark(self, reason: Reason) -> int:
+        """Send LED dark, in spite of a full queue; return when that was done [ns]."""
+        link = self._link_or_lost()
+        for light in self.device_type.lights:
+            sent_ns = link.send(light.packets(light.darkest), at_once=True)
+            if self._dark_ns is None:
+                self._events.append(ControlEvent(
+                    light.name, light.darkest, light.raw(light.darkest)[0], reason, sent_ns))
         return time.monotonic_ns()
 
     def _darken(self, reason: Reason, more: int = _DARK_ENDS) -> None:
         """
         Send LED dark at three successive frame ends and see more of them: it was executed.
 
-        The scope's controller may swallow a packet after a truncated one. This is what is done
-        on stop, so it does not heed the stop event, but for this: a program that is to end does
-        not wait longer for slow frames than it may, sends the rest at once and is content with
-        one execution. A box that sends no frames any more gets the packets all the same: they
-        run when it does again.
+        The first sending waits for nothing: no reading, no room in the queue, no frame. The
+        scope's controller may swallow a packet after a truncated one, and the box may lose a
+        word that meets its work at a frame's end, so the others come at other times after a
+        frame's arrival. This is what is done on stop, so it does not heed the stop event, but
+        for this: a program that is to end does not wait longer for slow frames than it may,
+        sends the rest at once and is content with one execution. A box that sends no frames any
+        more gets the packets all the same: they run when it does again.
         """
+        link = self._link_or_lost()
+        readings, link.readings = link.readings, False
         executed = 0
-        with self._uninterruptible():
-            for repeat in range(_DARK_REPEATS):
-                if self._frames_flow():
-                    with suppress(Interrupted, DeviceLost):
-                        self._catch_up()
-                for light in self.device_type.lights:
-                    sent_ns = self._send(light.packets(light.darkest), at_once=True)
-                    if repeat == 0:
-                        self.on_control(ControlEvent(
-                            light.name, light.darkest, light.raw(light.darkest)[0], reason,
-                            sent_ns))
-                since_ns = time.monotonic_ns()
+        try:
+            with self._patience.uninterruptible():
+                since_ns = self._dark_ns = self._dark_ns or self._send_dark(reason)
+                for repeat in range(_DARK_REPEATS):
+                    if repeat:
+                        link.rest_after_frame(repeat * _DARK_SPREAD_S)
+                        since_ns = self._send_dark(reason)
+                    with suppress(Interrupted):
+                        link.wait_for_frame_ends(1, since_ns)
+                        executed += 1
                 with suppress(Interrupted):
-                    self._wait_for_frame_ends(1, since_ns)
-                    executed += 1
-            with suppress(Interrupted):
-                self._wait_for_frame_ends(more, since_ns)
+                    link.wait_for_frame_ends(more, since_ns)
+        finally:
+            link.readings = readings
         if not executed:
-            raise Interrupted(_OUT_OF_TIME)
+            raise Interrupted(OUT_OF_TIME)
         if executed < _DARK_REPEATS:
             _log.warning(
                 'frames came so slowly that LED dark was seen executed %d times, not %d',
                 executed, _DARK_REPEATS)
-        self._lit = self.may_be_lit = False
+        self._lit = False
+        self._dark_ns = None
+        self.light = Light.DARK
+        link.readings = True
 
-    # Waiting
-
-    @contextmanager
-    def _uninterruptible(self) -> Iterator[None]:
-        """Finish what is in this block although the program is to end."""
-        heed_stop, self._heed_stop = self._heed_stop, False
-        try:
-            yield
-        finally:
-            self._heed_stop = heed_stop
-
-    def _out_of_time(self) -> bool:
-        """Return whether the program was asked to end and cannot wait for frames any more."""
-        if self._stop.is_set():
-            self._end = min(self._end, time.monotonic() + _END)
-        return time.monotonic() > self._end
-
-    def _wait_for_first_frame(self, patience: float) -> bool:
-        """Throw away the next frame; return False if none comes within patience [s]."""
-        deadline = time.monotonic() + patience
-        while time.monotonic() < deadline:
-            if self._discard(freeze=False) is not None:
-                return True
-        return False
-
-    def _wait_for_frame_ends(self, ends: int, since_ns: int, pause: float = 0.0) -> None:
-        """
-        Throw frames away until so many have ended since a time [ns], and for a pause [s] at least.
-
-        A frame that waits in the ring, or was being read out at that time, may have ended before
-        and proves nothing: those count whose read-out began later. A damaged one proves nothing
-        either.
-        """
-        last_whole = time.monotonic()
-        until = last_whole + pause * self._pauses
-        while ends > 0 or time.monotonic() < until:
-            sample = self._discard()
-            if sample is not None and not sample.damaged:
-                last_whole = time.monotonic()
-                ends -= self._began_ns >= since_ns
-            elif time.monotonic() - last_whole > self._freeze_limit():
-                raise DeviceLost(
-                    f'no whole frame for {time.monotonic() - last_whole:.1f} s, only damaged '
-                    'ones: check device_type and the cables')
-
-    def _catch_up(self) -> None:
-        """Throw frames away until one has only just arrived: most of a period is left then."""
-        for _ in range(_CATCH_UP):
-            late = time.monotonic() - self._last_frame
-            if late < _AT_ONCE / self._values['frame_rate'] and not self.waiting():
-                return
-            self._discard()
-
-    def _discard(self, *, freeze: bool = True) -> RawFrame | None:
-        """Take a frame; None if none came in a while, DeviceLost if that lasts (freeze)."""
-        if self._heed_stop and self._stop.is_set():
-            raise Interrupted('stopped while the scope was being set up')
-        if self._out_of_time():
-            raise Interrupted(_OUT_OF_TIME)
-        sample = self._dequeue(_SLICE)
-        if sample is not None:
-            self.on_discarded(sample)
-        elif freeze:
-            self._check_freeze()
-        return sample
-
-    def _freeze_limit(self) -> float:
-        return max(_FREEZE, _FREEZE_PERIODS / self._values['frame_rate'])
-
-    def _frames_flow(self) -> bool:
-        return time.monotonic() - self._last_frame < self._freeze_limit()
-
-    def _check_freeze(self) -> None:
-        if not self._frames_flow():
-            raise DeviceLost(
-                f'no frame for {time.monotonic() - self._last_frame:.1f} s: the DAQ box or the '
-                'scope is frozen or unplugged')
-
-    # Frames
-
-    def _firmware_or_lost(self) -> Firmware:
-        if self._firmware is None:
+    def _link_or_lost(self) -> ScopeLink:
+        if self._link is None:
             raise DeviceLost('the DAQ box is not connected')
-        return self._firmware
+        return self._link
 
-    def _dequeue(self, timeout: float) -> RawFrame | None:
-        firmware, transport = self._firmware_or_lost(), self._transport
-        assert transport is not None
-        buffer = transport.dequeue(timeout)
-        if buffer is None:
-            return None
-        receive_ns = time.monotonic_ns()
-        self._last_frame = receive_ns * 1e-9
-        self._note_began(buffer.stamp_ns or 0, receive_ns)
-        self._rate_frames += not buffer.damaged and self._began_ns >= self._rate_ns
-        try:
-            return self._sample(buffer, firmware, receive_ns)
-        finally:
-            transport.requeue(buffer)
 
-    def _note_began(self, stamp_ns: int, receive_ns: int) -> None:
-        """Note when a frame's read-out began; what was sent before that is executed by now."""
-        if not max(self._began_ns, receive_ns - _OLDEST_NS) < stamp_ns <= receive_ns:
-            stamp_ns = receive_ns - round(1e9 / self._values['frame_rate'])
-        self._began_ns = max(self._began_ns, stamp_ns)
-        while self._sent and self._sent[0] <= self._began_ns:
-            self._sent.popleft()
+def _buffers(device_type: DeviceType) -> int:
+    """Return how many buffers the ring of a type has."""
+    rates = device_type.controls['frame_rate'].choices or {}
+    return min(max(math.ceil(_RING_S * max(rates)), _RING[0]), _RING[1])
 
-    def _sample(self, buffer: Buffer, firmware: Firmware, receive_ns: int) -> RawFrame:
-        sample = RawFrame(
-            image=self._grey, stamp_ns=buffer.stamp_ns or 0,
-            stamp_source=(
-                StampSource.ARRIVAL if buffer.stamp_ns is None or buffer.is_arrival
-                else StampSource.BUFFER),
-            receive_ns=receive_ns, sequence=buffer.sequence, damaged=buffer.damaged)
-        if buffer.damaged:
-            return sample
-        telemetry = firmware.telemetry(buffer.data)
-        if not firmware.embeds_telemetry:
-            sample.read_ns = time.monotonic_ns()
-            if self.waiting():
-                telemetry = Telemetry()  # read too late: it belongs to a later frame
-        extract_grey(buffer.data, self._grey)
-        sample.quaternion = telemetry.quaternion
-        sample.device_count = telemetry.device_count
-        sample.device_count_bits = telemetry.device_count_bits
-        sample.device_time_ms = telemetry.device_time_ms
-        sample.digital_inputs = telemetry.digital_inputs
-        return sample
+
+def _check_rate(firmware: Firmware, control: Control, rate: float) -> None:
+    """Raise ConfigurationError for a frame rate with which the box could not be reached."""
+    longest = firmware.longest_period_s
+    if longest is None or 1 / rate <= longest:
+        return
+    slowest = min(choice for choice in control.choices or {} if 1 / choice <= longest)
+    raise ConfigurationError(
+        f'frame_rate cannot be {rate:g} with {firmware.name} firmware: it restarts its transfer '
+        f'when no frame comes for {1e3 * longest:.0f} ms, and the scope could not be reached any '
+        f'more; use {slowest:g} or more')

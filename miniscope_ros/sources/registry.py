@@ -32,6 +32,26 @@ def make_source(
     return SOURCES[values['source']](values, device_type, stop)
 
 
+def find_device(values: Mapping[str, Any]) -> None:
+    """
+    Raise DeviceError if the device that parameter values name is not there; opens nothing.
+
+    A source without a device is always there.
+    """
+    device = values.get('device', '')
+    if values['source'] == 'daq':
+        discovery.find_box(device)
+    elif values['source'] == 'camera' and (not device or device.isdecimal()):
+        discovery.find_camera(device)
+
+
+def reset_device(
+    values: Mapping[str, Any], device_type: DeviceType | None, stop: Event,
+) -> str:
+    """Reset a device that is not open; return in words what was done, or raise DeviceError."""
+    return make_source(values, device_type, stop).hard_reset()
+
+
 def make_daq(
     device: str, device_type: DeviceType, stop: Event, controls: Mapping[str, float],
     max_led: float = math.inf, *, transport: str = 'auto', trigger: bool = False,

@@ -29,6 +29,9 @@ Stamps = Literal['now', 'original']
 _log = logging.getLogger(__name__)
 
 _AHEAD = 8  # frames that are decoded before they are due
+_LONG_WAIT_S = 5.0
+"""A gap in the recording that is waited for longer than this is reported."""
+
 _SLICE = 0.05  # [s] between looks at the stop event while a frame is being decoded
 
 
@@ -60,6 +63,7 @@ class ReplaySource(UncontrolledSource):
         self._decoder: _Decoder | None = None
         self._first_ns = 0  # recorded time of the first frame
         self._start_ns: int | None = None  # CLOCK_MONOTONIC when the first frame was due
+        self._reported_ns: int | None = None  # recorded time of the frame whose wait was reported
 
     def open(self, reason: Reason) -> SourceInfo:
         """Open the recording; DeviceError if it cannot be played in the way asked for."""
@@ -98,6 +102,9 @@ class ReplaySource(UncontrolledSource):
             self._first_ns = frame.time_ns
             self._start_ns = time.monotonic_ns()
         wait = self._until_due(frame)
+        if wait > _LONG_WAIT_S and self._reported_ns != frame.time_ns:
+            self._reported_ns = frame.time_ns
+            _log.warning('the recording has a gap: its next frame comes in %.0f s', wait)
         time.sleep(max(0.0, min(wait, deadline - time.monotonic())))
         if self._until_due(frame) > 0:
             return None

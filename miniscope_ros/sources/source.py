@@ -4,15 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 from typing import Protocol
 
 from miniscope_ros.daq.control import Control
 from miniscope_ros.model import (
-    ControlEvent,
+    Light,
     RawFrame,
     Reason,
+    SourceEvent,
     SourceInfo,
 )
 
@@ -21,8 +22,9 @@ class Source(Protocol):
     """
     Frames, and the scope that takes them.
 
-    All but the three marked ones run in one thread, the capture thread. Blocking calls give up
-    with Interrupted when the event that the source was made with is set.
+    All but the marked ones run in one thread, the capture thread. Nothing is called back: read
+    returns frames, and what a command sent or discarded waits in take_events. Blocking calls
+    give up with Interrupted when the event that the source was made with is set.
     """
 
     is_live: bool  # False: played from a recording, with a time of its own
@@ -30,10 +32,16 @@ class Source(Protocol):
     has_constant_rate: bool
     controls: Mapping[str, Control]  # what can be set while it runs (may be read in any thread)
     has_sync_output: bool  # a box that toggles an output at the end of every frame
-    may_be_lit: bool  # the light may be on: it was lit, and was not seen to go dark
-    on_control: Callable[[ControlEvent], None]  # called for every value sent
-    # Called for every frame that open and activate discard.
-    on_discarded: Callable[[RawFrame], None]
+
+    @property
+    def light(self) -> Light:
+        """Return what is known of the light (any thread)."""
+        ...
+
+    @property
+    def may_be_lit(self) -> bool:
+        """Return whether the light is on, or not known to be off (any thread)."""
+        ...
 
     def open(self, reason: Reason) -> SourceInfo:
         """Open, start the stream, set up in the dark; leave nothing open on an error."""
@@ -41,7 +49,7 @@ class Source(Protocol):
 
     def activate(self, reason: Reason) -> None:
         """
-        Send the controls, the light last; the next sample read is the first to publish.
+        Send the controls, the light last; the next frame read is the first to publish.
 
         It comes after NEW_RATE_FRAMES of them if the frame rate was changed.
         """
@@ -51,8 +59,26 @@ class Source(Protocol):
         """Return the next frame; None after timeout [s]; DeviceLost, EndOfData."""
         ...
 
+    def take_events(self) -> Sequence[SourceEvent]:
+        """
+        Return the values sent and the frames discarded since the last call, in their order.
+
+        Frames that set_sync and reinitialise_head_stage discard have images of their own: they
+        are published while an acquisition goes on.
+        """
+        ...
+
     def waiting(self) -> bool:
         """Return whether another frame is ready."""
+        ...
+
+    def dim(self) -> None:
+        """
+        Send LED dark and return at once; deactivate sees that it was executed.
+
+        Frames that follow are read without what the device tells beside them: that may take
+        long, and nothing is to delay darkness.
+        """
         ...
 
     def deactivate(self) -> None:
@@ -79,12 +105,24 @@ class Source(Protocol):
         """Switch the sync output; an error while it is not open is DeviceLost."""
         ...
 
-    def hard_reset(self) -> None:
-        """Restart the device; it is lost and comes back. DeviceError where that is impossible."""
+    def hard_reset(self) -> str:
+        """
+        Restart the device, open or not; return in words what was done.
+
+        An open one is lost and comes back. DeviceError where that is impossible.
+        """
         ...
 
     def set_value(self, name: str, value: float) -> None:
-        """Note a control's new value; sent at the next frame if open. (any thread)."""
+        """
+        Note a control's new value; sent at the next frame if open (any thread).
+
+        One that check_value refuses is not sent, and an error is logged.
+        """
+        ...
+
+    def check_value(self, name: str, value: float) -> None:
+        """Raise ConfigurationError for a value that the open device cannot take (any thread)."""
         ...
 
     def ros_time_ns(self, sample: RawFrame, at: Callable[[int], int]) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import errno
 import os
 
-from miniscope_ros.errors import DeviceError, DeviceLost
+from miniscope_ros.errors import DeviceAbsent, DeviceError, DeviceLost
 
 INSTALL_RULE = (
     'sudo cp config/70-miniscope.rules /etc/udev/rules.d/ && sudo udevadm control --reload && '
@@ -24,7 +24,7 @@ def open_node(path: str) -> int:
         return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ENOENT, *_GONE):
-            raise DeviceError(
+            raise DeviceAbsent(
                 f'no device at {path} ({error.strerror}): check the cable; list_devices shows '
                 'what is plugged in') from error
         if error.errno in (errno.EACCES, errno.EPERM):

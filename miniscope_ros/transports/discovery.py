@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import os
 import time
 
-from miniscope_ros.errors import DeviceError
+from miniscope_ros.errors import DeviceAbsent, DeviceError
 from miniscope_ros.transports import device_node, usb
 
 VENDOR = '04b4'
@@ -196,7 +196,7 @@ def node_path(device: str) -> str:
 
 def _choose(device: str, there: Sequence[VideoNode], kind: str, nothing: str) -> VideoNode:
     if not there:
-        raise DeviceError(nothing)
+        raise DeviceAbsent(nothing)
     listed = '; '.join(map(str, there))
     if not device:
         if len(there) == 1:
@@ -206,7 +206,7 @@ def _choose(device: str, there: Sequence[VideoNode], kind: str, nothing: str) ->
     for found in there:
         if found.path == path:
             return found
-    raise DeviceError(f'{device} is no {kind} that gives images; there is {listed}')
+    raise DeviceAbsent(f'{device} is no {kind} that gives images; there is {listed}')
 
 
 def _look_at(name: str) -> VideoNode | None:

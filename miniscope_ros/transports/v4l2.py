@@ -9,9 +9,11 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import logging
 import mmap
 import os
 import select
+import time
 
 from miniscope_ros.errors import DeviceError, DeviceLost
 from miniscope_ros.transports import device_node, usb
@@ -22,6 +24,9 @@ from numpy.typing import NDArray
 
 _LONGEST_WAIT = 1.0  # [s]
 _BYTES_PER_PIXEL = 2
+_TRANSFER_ERRORS = 4  # the kernel's uvcvideo has 5 transfers (UVC_URBS) and loses one by each
+
+_log = logging.getLogger(__name__)
 
 
 class V4l2Transport:
@@ -47,6 +52,8 @@ class V4l2Transport:
         # One of each for all calls: the hot path allocates nothing but the Buffer.
         self._buffer = abi.Buffer(type=abi.BUF_TYPE_VIDEO_CAPTURE, memory=abi.MEMORY_MMAP)
         self._control = abi.Control()
+        self._transfer_errors = 0  # in this stream
+        self._in_error = False  # buffers of one failed transfer are coming back
         self._groups: dict[tuple[int, ...], abi.ExtControls] = {}
 
     def open(self, width: int, height: int) -> None:
@@ -63,6 +70,7 @@ class V4l2Transport:
 
     def start(self, buffers: int) -> None:
         """Start the stream with that many buffers, or as many as the driver grants."""
+        self._transfer_errors = 0
         request = abi.RequestBuffers(
             count=buffers, type=abi.BUF_TYPE_VIDEO_CAPTURE, memory=abi.MEMORY_MMAP)
         try:
@@ -75,9 +83,43 @@ class V4l2Transport:
             raise
 
     def dequeue(self, timeout: float) -> Buffer | None:
-        """Take the oldest received frame; None if none arrives within timeout, at most 1 s."""
+        """
+        Take the oldest received frame; None if none arrives within timeout, at most 1 s.
+
+        DeviceLost also after four USB transfer errors: each one costs the kernel's driver one of
+        the five transfers that it keeps under way, so the stream has to be opened anew.
+        """
+        deadline = time.monotonic() + max(0.0, min(timeout, _LONGEST_WAIT))
+        while True:
+            buffer = self._dequeue(max(0.0, deadline - time.monotonic()))
+            if buffer is None or not self._is_no_frame(buffer):
+                self._in_error = False
+                return buffer
+            self._note_transfer_error()
+            self.requeue(buffer)
+
+    @staticmethod
+    def _is_no_frame(buffer: Buffer) -> bool:
+        """Return whether a buffer came back only because a transfer failed."""
+        return (buffer.damaged and not len(buffer.data) and not buffer.sequence
+                and not buffer.stamp_ns)
+
+    def _note_transfer_error(self) -> None:
+        """Count a failed transfer, which returns the whole ring at once; DeviceLost in time."""
+        if self._in_error:
+            return
+        self._in_error = True
+        self._transfer_errors += 1
+        if self._transfer_errors == 1:
+            _log.warning('a USB transfer failed: check the USB cable and what may disturb it')
+        if self._transfer_errors >= _TRANSFER_ERRORS:
+            raise DeviceLost(
+                f'{self._transfer_errors} USB transfer errors at {self.path}: the stream is '
+                'opened anew before it runs dry; check the USB cable and what may disturb it')
+
+    def _dequeue(self, timeout: float) -> Buffer | None:
         self._check_open()
-        ready = self._poll.poll(1000 * max(0.0, min(timeout, _LONGEST_WAIT)))
+        ready = self._poll.poll(1000 * timeout)
         if not ready:
             return None
         if not ready[0][1] & select.POLLIN:

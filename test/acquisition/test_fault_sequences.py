@@ -21,7 +21,8 @@ from hypothesis.stateful import (
 import pytest
 from virtual_daq import Fault
 
-FRAME_FAULTS = [fault for fault in Fault if fault not in (Fault.FREEZE, Fault.UNPLUG)]
+FRAME_FAULTS = [
+    fault for fault in Fault if fault not in (Fault.FREEZE, Fault.UNPLUG, Fault.TRANSFER)]
 
 
 class Experiment(RuleBasedStateMachine):
@@ -115,7 +116,7 @@ class Experiment(RuleBasedStateMachine):
             box.next_frame(Fault.UNPLUG)
         else:
             box.unplug()
-        scope.wait_state('away')
+        scope.wait_lost()
         scope.source.set_value('gain', gain)  # kept, and applied afterwards
         self.values['gain'] = gain
         box.refuse_writes(0)

@@ -159,7 +159,7 @@ def test_a_frozen_box_is_opened_again_to_make_it_dark(
     one.acquisition.deactivate()
     assert LOUD in caplog.text
     assert one.box.led > 0.4
-    assert one.status.state == 'away'
+    assert one.status.state.is_disconnected
     one.acquisition.hard_reset()  # the scope keeps its power, and its light
     one.box.wait(lambda: one.status.state == 'inactive', 20.0)
     assert one.box.led == 0.0
@@ -189,7 +189,7 @@ def test_closing_waits_for_a_box_that_comes_back_lit(
 
 def test_a_stalled_stream_is_opened_again_at_closing(one: Capture) -> None:
     one.box.freeze()
-    one.box.wait(lambda: one.status.state == 'away')
+    one.box.wait(lambda: one.status.state.is_disconnected)
     one.box.state['frozen'] = 0  # it was the stream only
     one.acquisition.close()
     assert one.box.led == 0.0
@@ -198,7 +198,7 @@ def test_a_stalled_stream_is_opened_again_at_closing(one: Capture) -> None:
 def test_a_box_that_comes_back_is_dark_until_it_is_lit_anew(one: Capture) -> None:
     told = len(one.ear.frames)
     one.box.unplug(seconds=0.3, number=80)
-    one.box.wait(lambda: one.status.state == 'away')
+    one.box.wait(lambda: one.status.state.is_disconnected)
     one.source.set_value('led', 20.0)
     one.box.wait(lambda: one.status.reconnects == 1)
     one.ear.wait_frames(5)
@@ -240,7 +240,7 @@ from miniscope_ros.sources.registry import make_daq
 
 device_type = load_catalogue()['Miniscope_V4_BNO']
 values = {name: control.start for name, control in device_type.controls.items()}
-source = make_daq('', device_type, Event(), values | {'led': 50.0})
+source = make_daq('', device_type, Event(), values | {'led': 50.0}, transport='v4l2')
 acquisition = CaptureEngine(source, Ear(), OrientationValidator())
 acquisition.open()
 acquisition.activate()

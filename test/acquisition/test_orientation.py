@@ -3,9 +3,12 @@
 """Quaternions, and the judgement of what the orientation sensor says."""
 
 import math
+import sys
+from types import FrameType
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from miniscope_ros.acquisition import orientation
 from miniscope_ros.acquisition.orientation import (
     norm_error,
     OrientationValidator,
@@ -223,3 +226,105 @@ def test_health_counts_the_share_of_valid_readings():
     assert health.valid_share > 0.99
     check_all(validator, 100 * [TORN], SECOND // 20)
     assert validator.health(100 * SECOND).state == State.INVALID, 'a long past must not hide it'
+
+
+def test_a_stream_that_begins_while_it_is_looked_at_is_not_old() -> None:
+    # At every instruction of the capture thread another thread may ask for the health.
+    now_ns = 123_456_000_000_000
+    validator = OrientationValidator()
+    states: list[State] = []
+
+    def look(frame: FrameType, event: str, argument: object) -> object:
+        if frame.f_code.co_filename != orientation.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        sys.settrace(None)
+        states.append(validator.health(now_ns).state)
+        sys.settrace(look)
+        return look
+
+    for _ in range(2):
+        sys.settrace(look)
+        try:
+            validator.reset()
+            validator.check(A, now_ns)
+            validator.check(B, now_ns)
+        finally:
+            sys.settrace(None)
+    assert len(states) > 100
+    assert State.NEVER_CHANGED not in states
+    assert State.CONSTANT not in states
+
+
+def turned(angle):
+    """Return a raw reading that is turned about x."""
+    return round(16384 * math.cos(angle / 2)), round(16384 * math.sin(angle / 2)), 0, 0
+
+
+def swapped(reading):
+    w, x, y, z = reading
+    return y, z, w, x
+
+
+RATE = 35.0
+FRAME = SECOND // 30
+
+
+def check_turns(readings, period=FRAME, max_rate=RATE):
+    validator = OrientationValidator(max_rate=max_rate, live=False)
+    return check_all(validator, readings, period)
+
+
+def test_a_single_reading_with_misplaced_components_is_invalid():
+    readings = [turned(0.05 * n) for n in range(20)]
+    readings[7] = swapped(readings[7])
+    expected = [Status.PUBLISHED] * 20
+    expected[7] = Status.INVALID
+    assert check_turns(readings) == expected
+    assert check_turns(readings, max_rate=math.inf) == [Status.PUBLISHED] * 20
+
+
+@pytest.mark.parametrize('count', [1, 2])
+def test_different_wrong_readings_in_a_row_are_invalid(count):
+    wrong = [B, C][:count]  # after three frames at 30/s a head can be anywhere
+    readings = [turned(0.01 * n) for n in range(10)]
+    assert check_turns([*readings, *wrong, *readings[::-1]]) == [
+        *10 * [Status.PUBLISHED], *count * [Status.INVALID], Status.REPEATED,
+        *9 * [Status.PUBLISHED]]
+
+
+def test_a_heading_that_is_set_anew_costs_one_reading():
+    before = [turned(0.02 * n) for n in range(5)]
+    after = [turned(2.5 + 0.02 * n) for n in range(5)]
+    assert check_turns(before + after) == [
+        *5 * [Status.PUBLISHED], Status.INVALID, *4 * [Status.PUBLISHED]]
+
+
+def test_a_turn_that_took_longer_is_possible():
+    validator = OrientationValidator(max_rate=RATE, live=False)
+    assert validator.check(turned(0.0), 0) == Status.PUBLISHED
+    # Frames without a reading, or lost ones, leave more time for the turn.
+    assert validator.check(turned(3.0), 3 * FRAME) == Status.PUBLISHED
+    assert validator.check(turned(0.0), 4 * FRAME) == Status.INVALID
+
+
+def test_a_turn_after_a_reading_that_was_taken_too_early_is_possible():
+    fast = RATE * 0.95 * FRAME / SECOND
+    readings = [turned(0), turned(fast), turned(fast), turned(3 * fast), turned(4 * fast)]
+    assert check_turns(readings) == [
+        Status.PUBLISHED, Status.PUBLISHED, Status.REPEATED, Status.PUBLISHED, Status.PUBLISHED]
+
+
+def test_a_quaternion_of_the_other_sign_is_the_same_orientation():
+    readings = [turned(0.1), tuple(-component for component in turned(0.12)), turned(0.14)]
+    assert check_turns(readings) == [Status.PUBLISHED] * 3
+
+
+@untimed
+@given(st.lists(st.floats(-0.99, 0.99), min_size=1, max_size=40), st.floats(0.96, 1.04))
+def test_no_turn_that_a_head_can_make_is_invalid(steps, norm):
+    angle, readings = 0.0, []
+    for step in steps:
+        angle += step * RATE * FRAME / SECOND
+        readings.append((norm * math.cos(angle / 2), norm * math.sin(angle / 2), 0.0, 0.0))
+    assert Status.INVALID not in check_turns(readings)

@@ -81,7 +81,7 @@ def test_good_stamps_are_left_alone() -> None:
     timestamps = TimestampFilter()
     for n in range(1, 50):
         frame = sample(n * PERIOD, n * PERIOD + 22 * MS, n)
-        timestamps.correct(frame, PERIOD)
+        frame = timestamps.correct(frame, PERIOD)
         assert (frame.stamp_ns, frame.stamp_source) == (n * PERIOD, StampSource.BUFFER)
     assert timestamps.invalid_count == 0
 
@@ -98,7 +98,7 @@ def test_bad_stamps_are_predicted_within_half_a_period(
         true = start + n * PERIOD
         given_ns = bad.get(kind, true)
         frame = sample(given_ns, true + 22 * MS, n if with_sequence else None)
-        timestamps.correct(frame, PERIOD)
+        frame = timestamps.correct(frame, PERIOD)
         assert abs(frame.stamp_ns - true) < PERIOD / 2
         assert frame.stamp_ns > previous
         previous = frame.stamp_ns
@@ -115,7 +115,7 @@ def test_a_prediction_is_right_though_the_host_is_late(periods: int, late: float
     # All but one of these periods are frames that the box never finished.
     true = (39 + periods) * PERIOD
     frame = sample(0, true + 22 * MS + round(late * PERIOD), 40)
-    timestamps.correct(frame, PERIOD)
+    frame = timestamps.correct(frame, PERIOD)
     assert abs(frame.stamp_ns - true) < PERIOD / 2
 
 
@@ -126,7 +126,7 @@ def test_a_prediction_on_a_late_host_spoils_no_good_stamp(late: float) -> None:
         timestamps.correct(sample(n * PERIOD, n * PERIOD + 22 * MS, n), PERIOD)
     timestamps.correct(sample(0, 40 * PERIOD + 22 * MS + round(late * PERIOD), 40), PERIOD)
     following = sample(41 * PERIOD, 41 * PERIOD + 22 * MS, 41)
-    timestamps.correct(following, PERIOD)
+    following = timestamps.correct(following, PERIOD)
     assert (following.stamp_ns, following.stamp_source) == (41 * PERIOD, StampSource.BUFFER)
 
 
@@ -134,7 +134,7 @@ def test_without_a_single_good_stamp_arrival_serves() -> None:
     timestamps = TimestampFilter()
     for n in range(1, 20):
         frame = sample(0, n * PERIOD)
-        timestamps.correct(frame, float('nan'))
+        frame = timestamps.correct(frame, float('nan'))
         assert (frame.stamp_ns, frame.stamp_source) == (n * PERIOD, StampSource.PREDICTED)
 
 
@@ -142,8 +142,9 @@ def test_a_transport_without_stamps_gets_the_arrival() -> None:
     timestamps = TimestampFilter()
     first = sample(0, PERIOD, source=StampSource.ARRIVAL)
     second = sample(0, PERIOD, source=StampSource.ARRIVAL)
-    timestamps.correct(first, PERIOD)
-    timestamps.correct(second, PERIOD)
+    first = timestamps.correct(first, PERIOD)
+    second = timestamps.correct(second, PERIOD)
+    assert first.wire_stamp_ns == second.wire_stamp_ns == 0
     assert first.stamp_ns == PERIOD < second.stamp_ns
     assert second.stamp_source is StampSource.ARRIVAL
     assert timestamps.invalid_count == 0
@@ -158,7 +159,7 @@ def test_predictions_that_follow_each_other_do_not_drift() -> None:
         true = round(n * period + rng.normal(0, 1 * MS))
         late = round(abs(rng.normal(0, 1 * MS)))
         frame = sample(true if n < 40 else 0, true + 22 * MS + late, n)
-        timestamps.correct(frame, account.period.ns)
+        frame = timestamps.correct(frame, account.period.ns)
         predicted = frame.stamp_source is StampSource.PREDICTED
         assert account.frame(frame.stamp_ns, n, None, predicted=predicted).lost == 0
         assert abs(frame.stamp_ns - true) < period / 2

@@ -89,7 +89,7 @@ def test_a_replug_while_subscribers_listen(box: Box) -> None:
         box.wait_frames(10)
 
         box.unplug()
-        wait_for_part(ear, said, 'device', DiagnosticStatus.ERROR, 'away')
+        wait_for_part(ear, said, 'device', DiagnosticStatus.ERROR, 'disconnected')
         before = {topic: len(messages) for topic, messages in heard.items()}
         assert ear.set_each(led=45.0)[0].successful
         ear.wait_for(said, len(said) + 5)  # it goes on while nothing else does

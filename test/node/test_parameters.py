@@ -19,8 +19,8 @@ COMMON = {
     'display.maximum', 'display.orientation_indicator', 'display.text_indicator',
     'display.loss_indicator', 'display.delta_f_maximum', 'display.jpeg_quality',
     'display.max_rate', 'display.highlight_saturation', 'display.color_map',
-    'orientation.max_norm_error', 'orientation.skip_repeated', 'orientation.stddev',
-    'orientation.stale_after', 'publish_tf', 'world_frame_id', 'camera_info_url', 'sync_output',
+    'orientation.max_norm_error', 'orientation.max_rate', 'orientation.skip_repeated',
+    'orientation.stddev', 'orientation.stale_after', 'publish_tf', 'world_frame_id', 'camera_info_url', 'sync_output',
     'auto_start', 'reconnect', 'diagnostics_period'}
 OF_SOURCE = {
     'simulated': {'frame_rate', 'led', 'focus', 'gain', 'max_led'},
@@ -36,7 +36,8 @@ DEFAULTS = {
     'display.text_indicator': True, 'display.loss_indicator': True,
     'display.delta_f_maximum': 0.2, 'display.jpeg_quality': 85, 'display.max_rate': 0.0,
     'display.highlight_saturation': False, 'display.color_map': 'none',
-    'orientation.max_norm_error': 0.05, 'orientation.skip_repeated': True,
+    'orientation.max_norm_error': 0.05, 'orientation.max_rate': 35.0,
+    'orientation.skip_repeated': True,
     'orientation.stddev': 0.0, 'orientation.stale_after': 30.0, 'publish_tf': False,
     'world_frame_id': 'world', 'camera_info_url': '', 'sync_output': True, 'auto_start': False,
     'reconnect': True, 'diagnostics_period': 1.0}

@@ -3,13 +3,18 @@
 """The camera source through the real OpenCV, on video files and on the virtual DAQ box."""
 from collections.abc import Iterator
 import errno
+import logging
 from pathlib import Path
 from threading import Event
 import time
 
+from capturing import Ear
 import cv2
+from miniscope_ros.acquisition.capture import CaptureEngine
+from miniscope_ros.acquisition.orientation import OrientationValidator
 from miniscope_ros.errors import (
     ConfigurationError,
+    DeviceAbsent,
     DeviceError,
     DeviceLost,
     EndOfData,
@@ -266,6 +271,51 @@ def test_unplugged_camera_is_found_again_at_its_port(tmp_path: Path) -> None:
             assert source.open(Reason.RESUME).path == f'/dev/video{number}'
         read(source)
         source.close()
+
+
+def test_of_a_camera_with_several_streams_the_same_one_comes_back(tmp_path: Path) -> None:
+    with VirtualDaq(tmp_path, [BoxConfig(number=4)]) as rig:
+        source = CameraSource(Event(), '4')
+        source.open(Reason.START)
+        rig.box.unplug()
+        read_until_lost(source)
+        with pytest.raises(DeviceAbsent, match='USB port 1-1'):  # it is looked for often
+            source.open(Reason.RESUME)
+        rig.box.plug(number=8)
+        another_stream(rig, 2)
+        assert source.open(Reason.RESUME).path == '/dev/video8'
+        source.close()
+
+
+def another_stream(rig: VirtualDaq, number: int) -> None:
+    """Give the box's USB device another interface with a video node of its own."""
+    device = rig.root / 'sys/devices/pci0000:00/0000:00:99.0/usb1/1-1'
+    node = device / f'1-1:1.3/video4linux/video{number}'
+    node.mkdir(parents=True)
+    (node / 'index').write_text('0\n')
+    (node / 'name').write_text('another stream\n')
+    (node / 'device').symlink_to('../../../1-1:1.3')
+    (rig.root / f'sys/class/video4linux/video{number}').symlink_to(
+        f'../../{node.relative_to(rig.root / "sys")}')
+    (rig.root / f'dev/video{number}').write_text('virtual_daq capture box0\n')
+    (rig.root / 'dev/v4l/by-path/pci-0000:00:99.0-usb-0:1:1.3-video-index0').symlink_to(
+        f'../../video{number}')
+
+
+def test_the_end_of_a_file_is_said_once(
+        video: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, 'miniscope_ros')
+    ear = Ear(keep_frames=False)
+    engine = CaptureEngine(CameraSource(Event(), video), ear, OrientationValidator())
+    engine.open()
+    for turn in (1, 2):
+        engine.activate()
+        ear.wait(lambda turn=turn: ear.stops == turn, 'it ended')
+        assert engine.status().state == 'ended'
+        engine.deactivate()
+        engine.set_sync(False)  # the thread has gone on meanwhile
+        assert caplog.text.count('has been played to its end') == turn
+    engine.close()
 
 
 def test_camera_without_permission_is_named(rig: VirtualDaq) -> None:

@@ -51,14 +51,27 @@ class BoxScope:
             for name, control in self.type.controls.items()}
         self.source = make_daq(
             box.by_path, self.type, self.stop, start | values, max_led, transport=transport)
-        self.events: list[ControlEvent] = []
-        self.thrown: list[int] = []
-        self.source.on_control = self.events.append
-        self.source.on_discarded = self._throw
+        self._events: list[ControlEvent] = []
+        self._discarded: list[RawFrame] = []
 
-    def _throw(self, sample: RawFrame) -> None:
-        if not sample.damaged:
-            self.thrown.append(frame_number(sample.image))
+    def _take(self) -> None:
+        for event in self.source.take_events():
+            if isinstance(event, ControlEvent):
+                self._events.append(event)
+            elif not event.damaged:
+                self._discarded.append(event)
+
+    @property
+    def events(self) -> list[ControlEvent]:
+        """Return the values that were sent, in order."""
+        self._take()
+        return self._events
+
+    @property
+    def discarded(self) -> list[RawFrame]:
+        """Return the good frames that commands discarded, in order."""
+        self._take()
+        return self._discarded
 
     def open(self, reason: Reason = Reason.START) -> SourceInfo:
         """Open and set up."""

@@ -136,7 +136,8 @@ class Scope:
                 device_frame_count=self.device_count(number), sync_edge=number,
                 orientation=int(self.orientation), stamp_source=0, digital_inputs=-1,
                 time_ms=self.time_ms(number), device_time_ms=math.nan,
-                receive_time=types.types['builtin_interfaces/msg/Time'](sec=1, nanosec=0))
+                receive_time=types.types['builtin_interfaces/msg/Time'](sec=1, nanosec=0),
+                content=1, lost_uncertainty=0)
             if self.orientation:
                 qw, qx, qy, qz = self.quaternion(number)
                 yield 'orientation_rows', stamp, new(

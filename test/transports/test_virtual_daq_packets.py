@@ -75,10 +75,11 @@ def test_the_queue_holds_64_packets(make_rig: MakeRig, connect: Connect) -> None
     client = connect(rig)
     client.send(*(f'AA {n:02X}' for n in range(64)))
     assert rig.box.protocol_faults == [] and rig.box.state['queued'] == 64
-    client.send('AA FF')
-    assert rig.box.protocol_faults == [Protocol.OVERFLOW]
+    client.send(*(f'AA {n:02X}' for n in range(64, 70)))
+    assert rig.box.protocol_faults == 6 * [Protocol.OVERFLOW]
     client.start().frame()
-    assert [packet[1] for packet in rig.box.executed] == [*range(1, 64), 255]
+    assert [packet[1] for packet in rig.box.executed] == [
+        *range(64, 70), *range(6, 64), *range(64, 70)]
 
 
 def test_packets_run_at_the_end_of_finished_frames_only(

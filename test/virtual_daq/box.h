@@ -41,7 +41,7 @@ typedef int16_t i16;
 typedef int32_t i32;
 typedef int64_t i64;
 
-enum { CONTROLS = 5, TEMPLATES = 32, CHOICES = 16, SLOTS = 64, PLAN = 1 << 20, BUFFERS = 32 };
+enum { CONTROLS = 5, TEMPLATES = 32, CHOICES = 16, SLOTS = 64, PLAN = 1 << 20, BUFFERS = 32, URBS = 5 };
 enum { LED, LED2, FOCUS, GAIN, FRAME_RATE };
 enum image_mode { IMAGE_RAMP, IMAGE_LIT, IMAGE_BANK };
 enum link_mode { LINK_GOOD, LINK_NEEDS_SERDES, LINK_NONE };
@@ -63,7 +63,7 @@ enum frame_fault {  // in state.plan (by frame number), state.once and state.sti
     FAULT_FREEZE = 1 << 12,      // from this frame on no frames, until a reset or a replug
     FAULT_UNPLUG = 1 << 13,      // gone at the end of this frame
     FAULT_STAMP_NONE = 1 << 14,  // the driver tells no clock: not V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC
-    FAULT_TRANSFER = 1 << 15,    // over libusb: one transfer in its middle fails
+    FAULT_TRANSFER = 1 << 15,    // a USB transfer fails: over V4L2 the whole ring comes back
 };
 
 enum protocol_fault {  // in the fault log
@@ -103,6 +103,8 @@ enum protocol_fault {  // in the fault log
     F(i64, reset_ns)            /* how long it is away after a reset */                          \
     F(i32, reset_number)        /* its number then; -1: the same */                              \
     F(i64, control_ns)          /* duration of a control transfer */                             \
+    F(i64, read_ns)             /* the same of one that reads, in addition */                    \
+    F(u32, missing_controls)    /* bit mask by control index: the device has no such control */  \
     F(double, rate_factor)      /* true rate / label */                                          \
     F(double, rate_override)    /* frames/s, whatever the register says; 0: the register */      \
     F(double, start_rate)       /* frames/s at power on */                                       \
@@ -281,6 +283,7 @@ struct handle {  // one open file description
     struct buffer buffers[BUFFERS];
     u64 order;
     u32 sequence;
+    u32 transfer_errors; // since the stream was started
     bool streaming;
     pthread_t thread;
     atomic_bool stop;

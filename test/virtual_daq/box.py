@@ -53,7 +53,7 @@ class Fault(IntFlag):
     FREEZE = 1 << 12  # from this frame on none, until a reset or a replug
     UNPLUG = 1 << 13
     STAMP_NONE = 1 << 14  # the driver tells no clock
-    TRANSFER = 1 << 15  # over libusb: one transfer in its middle fails
+    TRANSFER = 1 << 15  # a USB transfer fails: over V4L2 the whole ring comes back at once
 
 
 class Status(IntEnum):
@@ -103,6 +103,8 @@ class BoxConfig:
     reset_time: float = 0.5
     reset_number: int = -1  # -1: the same
     control_time: float = 0.0
+    reading_time: float = 0.0  # of a control that is read, in addition
+    pan_tilt: bool = True  # False: firmware before July 2023
     rate_factor: float = 1.0  # true rate / label
     rate: float = 0.0  # frames/s whatever the register says; 0: by the register
     jitter: float = 0.0  # standard deviation of the stamps
@@ -165,6 +167,8 @@ class Box:
         state['reset_ns'] = round(config.reset_time * 1e9)
         state['reset_number'] = config.reset_number
         state['control_ns'] = round(config.control_time * 1e9)
+        state['read_ns'] = round(config.reading_time * 1e9)
+        state['missing_controls'] = 0 if config.pan_tilt else 0x300
         state['rate_factor'] = config.rate_factor
         state['rate_override'] = config.rate
         state['start_rate'] = controls['frame_rate']['start']

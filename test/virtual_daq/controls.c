@@ -42,10 +42,15 @@ static int fail(int error)
     return -1;
 }
 
-static int find(u32 id)
+static bool has(const struct state *s, int index)
+{
+    return !(s->missing_controls & 1U << index);
+}
+
+static int find(const struct state *s, u32 id)
 {
     for (int i = 0; i < COUNT; i++)
-        if (controls[i].id == id)
+        if (controls[i].id == id && has(s, i))
             return i;
     return -1;
 }
@@ -119,46 +124,45 @@ static int write_box(struct handle *h, int index, i32 asked, i32 value)
 static int set(struct handle *h, u32 id, i32 asked)
 {
     struct state *s = h->box.state;
-    int index = find(id);
+    int index = find(s, id);
     if (index < 0)
         return fail(EINVAL);
     i32 value = clamp(s, index, asked);
     int error = write_box(h, index, asked, value);
     if (error)
         return fail(error);
-    if (!(s->fresh_controls & 1U << index)) {
+    if (s->cached & 1U << index)  // a write does not load the cache: the first read does
         s->cache[index] = value;
-        s->cached |= 1U << index;
-    }
     return 0;
 }
 
 // Without the kernel between: for programs that use the box through libusb.
 int controls_write(struct handle *h, u32 id, i32 asked)
 {
-    return find(id) < 0 ? EINVAL : write_box(h, find(id), asked, asked);
+    int index = find(h->box.state, id);
+    return index < 0 ? EINVAL : write_box(h, index, asked, asked);
 }
 
 i64 controls_read(struct state *s, u32 id)
 {
     s->control_reads++;
-    return from_box(s, find(id));
+    return from_box(s, find(s, id));
 }
 
-static int query(u32 asked)
+static int query(const struct state *s, u32 asked)
 {
     u32 next = asked & (V4L2_CTRL_FLAG_NEXT_CTRL | V4L2_CTRL_FLAG_NEXT_COMPOUND);
     if (!next)
-        return find(asked);
+        return find(s, asked);
     for (int i = 0; i < COUNT && next & V4L2_CTRL_FLAG_NEXT_CTRL; i++)
-        if (controls[i].id > (asked & V4L2_CTRL_ID_MASK))
+        if (has(s, i) && controls[i].id > (asked & V4L2_CTRL_ID_MASK))
             return i;
     return -1;
 }
 
 static int query_control(const struct state *s, struct v4l2_queryctrl *q)
 {
-    int index = query(q->id);
+    int index = query(s, q->id);
     if (index < 0)
         return fail(EINVAL);
     *q = (struct v4l2_queryctrl){.id = controls[index].id, .type = V4L2_CTRL_TYPE_INTEGER,
@@ -170,7 +174,7 @@ static int query_control(const struct state *s, struct v4l2_queryctrl *q)
 
 static int query_extended(const struct state *s, struct v4l2_query_ext_ctrl *q)
 {
-    int index = query(q->id);
+    int index = query(s, q->id);
     if (index < 0)
         return fail(EINVAL);
     *q = (struct v4l2_query_ext_ctrl){.id = controls[index].id, .type = V4L2_CTRL_TYPE_INTEGER,
@@ -186,26 +190,27 @@ static int get_extended(struct state *s, struct v4l2_ext_controls *all)
     if (s->read_errno)
         return fail(s->read_errno);
     for (u32 i = 0; i < all->count; i++)
-        if (find(all->controls[i].id) < 0) {
+        if (find(s, all->controls[i].id) < 0) {
             all->error_idx = all->count;
             return fail(EINVAL);
         }
     for (u32 i = 0; i < all->count; i++)
-        all->controls[i].value = (i32)get(s, find(all->controls[i].id));
+        all->controls[i].value = (i32)get(s, find(s, all->controls[i].id));
     return 0;
 }
 
 static int set_extended(struct handle *h, struct v4l2_ext_controls *all, bool try_only)
 {
+    struct state *s = h->box.state;
     for (u32 i = 0; i < all->count; i++)
-        if (find(all->controls[i].id) < 0) {
+        if (find(s, all->controls[i].id) < 0) {
             all->error_idx = try_only ? i : all->count;
             return fail(EINVAL);
         }
     for (u32 i = 0; i < all->count; i++) {
         struct v4l2_ext_control *c = &all->controls[i];
         all->error_idx = i;
-        i32 value = clamp(h->box.state, find(c->id), c->value);
+        i32 value = clamp(s, find(s, c->id), c->value);
         if (!try_only && set(h, c->id, c->value) < 0)
             return -1;
         c->value = value;
@@ -291,16 +296,16 @@ int controls_ioctl(struct handle *h, unsigned long request, void *argument, bool
     case VIDIOC_QUERYCTRL: return query_control(s, argument);
     case VIDIOC_QUERY_EXT_CTRL: return query_extended(s, argument);
     case VIDIOC_G_CTRL:
-        if (find(c->id) < 0)
+        if (find(s, c->id) < 0)
             return fail(EINVAL);
         if (s->read_errno)
             return fail(s->read_errno);
-        c->value = (i32)get(s, find(c->id));
+        c->value = (i32)get(s, find(s, c->id));
         return 0;
     case VIDIOC_S_CTRL:
         if (set(h, c->id, c->value) < 0)
             return -1;
-        c->value = clamp(s, find(c->id), c->value);
+        c->value = clamp(s, find(s, c->id), c->value);
         return 0;
     case VIDIOC_G_EXT_CTRLS: return get_extended(s, argument);
     case VIDIOC_S_EXT_CTRLS: return set_extended(h, argument, false);

@@ -445,7 +445,7 @@ static int usb_ioctl(struct handle *h, unsigned long request, const void *argume
         return fail(ENOTTY);
     if (!h->writable)
         return fail(EPERM);
-    firmware_restart(s);
+    s->frozen = 0;  // but for that the firmware goes on: queue, counter, polling, sync output
     unplug_locked(&h->box, s->reset_ns, s->reset_number);
     box_poke(&h->box);
     return 0;
@@ -462,6 +462,9 @@ int device_ioctl(struct handle *h, int fd, unsigned long request, void *argument
             request == VIDIOC_G_CTRL || request == VIDIOC_G_EXT_CTRLS ||
             request == UVCIOC_CTRL_QUERY)
             usleep(h->box.state->control_ns / 1000);
+    if (h->node == NODE_CAPTURE && h->box.state->read_ns)
+        if (request == VIDIOC_G_CTRL || request == VIDIOC_G_EXT_CTRLS)
+            usleep(h->box.state->read_ns / 1000);
     box_lock(&h->box);
     if (!handle_alive(h))
         result = fail(ENODEV);

@@ -131,11 +131,9 @@ void firmware_enqueue(struct box *box, const u8 packet[6], int words, i64 ns)
         box_fault(box, PROTOCOL_EMPTY, 0);
     else if (!(packet[0] & 1) && (packet[1] < 2 || packet[1] > 5))
         box_fault(box, PROTOCOL_LENGTH, packet[1]);
-    if (s->queued == SLOTS) {  // no overflow check: the oldest is overwritten
+    // No overflow check: the oldest are overwritten, and run in their places and once more.
+    if (s->queued >= SLOTS)
         box_fault(box, PROTOCOL_OVERFLOW, s->queued);
-        s->queue_head = (s->queue_head + 1) % SLOTS;
-        s->queued--;
-    }
     u32 slot = (s->queue_head + s->queued++) % SLOTS;
     memcpy(s->queue_bytes + 8 * slot, packet, 6);
     s->queue_ns[slot] = ns;

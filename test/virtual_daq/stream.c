@@ -71,13 +71,31 @@ u32 frame_faults(struct handle *h)
     return faults;
 }
 
+// A failed transfer returns the whole ring with the error flag: the first buffer belongs to a frame,
+// the others have no bytes, number or stamp. It costs one of the driver's URBs for good.
+static void fail_transfer(struct handle *h)
+{
+    h->transfer_errors++;
+    for (u32 i = 0; i < h->count; i++) {
+        struct buffer *b = &h->buffers[i];
+        if (b->state != QUEUED)
+            continue;
+        b->bytes = b->sequence = 0;
+        b->stamp_ns = 0;
+        b->flags = V4L2_BUF_FLAG_ERROR | V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
+        b->order = h->order++;
+        b->state = DONE;
+    }
+}
+
 static void hand_over(struct handle *h, struct frame_record *r, u32 painted)
 {
     struct state *s = h->box.state;
     struct buffer *b = &h->buffers[r->buffer];
-    r->bytes = r->faults & FAULT_EMPTY ? 0 : r->faults & FAULT_SHORT ? painted / 2 : painted;
+    bool cut = r->faults & (FAULT_SHORT | FAULT_TRANSFER);
+    r->bytes = r->faults & FAULT_EMPTY ? 0 : cut ? painted / 2 : painted;
     b->bytes = r->bytes;
-    b->flags = r->faults & FAULT_ERROR_FLAG ? V4L2_BUF_FLAG_ERROR : 0;
+    b->flags = r->faults & (FAULT_ERROR_FLAG | FAULT_TRANSFER) ? V4L2_BUF_FLAG_ERROR : 0;
     if (!(r->faults & FAULT_STAMP_NONE))
         b->flags |= V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
     if (h->length != 2U * s->sensor_width * s->sensor_height)
@@ -117,10 +135,13 @@ static bool begin_end(struct handle *h, struct frame_record *r, i64 period)
         log_frame(h, r);
         return false;
     }
-    r->sequence = h->sequence++;
+    // After 400 ms without data the UCLA firmware restarts its transfer, which resets the frame-ID
+    // bit: the driver sees no new frame, but for the first of a stream.
+    bool unseen = h->sequence && !s->extension_unit && period > 400000000;
+    r->sequence = unseen ? -1 : (i64)h->sequence++;
     r->reported_ns = reported_stamp(s, r->stamp_ns, period, r->faults);
     firmware_reading(s, r->faults, r->quaternion);
-    if (r->faults & FAULT_LOST)
+    if (r->faults & FAULT_LOST || unseen || h->transfer_errors >= URBS)
         r->status = LOST;
     else if ((r->buffer = take_buffer(h, r->stamp_ns)) < 0)
         r->status = NO_BUFFER;
@@ -140,6 +161,8 @@ static void complete_end(struct handle *h, struct frame_record *r, u32 painted)
     r->executed = firmware_execute(&h->box, r->end_ns);
     if (r->buffer >= 0)
         hand_over(h, r, painted);
+    if (r->faults & FAULT_TRANSFER)
+        fail_transfer(h);
     log_frame(h, r);
     if (r->faults & FAULT_UNPLUG) {
         firmware_power_on(s);
@@ -230,7 +253,7 @@ int stream_start(struct handle *h)
 int stream_run(struct handle *h, void *(*body)(void *))
 {
     struct state *s = h->box.state;
-    h->sequence = 0;
+    h->sequence = h->transfer_errors = 0;
     s->reported_ns = now_ns();
     firmware_exposure_done(s);
     s->streams++;

@@ -1,0 +1,366 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The capture thread: takes frames from a source, recovers what comes loose, goes dark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import logging
+import time
+
+from miniscope_ros.acquisition.command_queue import CommandQueue
+from miniscope_ros.acquisition.events import Listener
+from miniscope_ros.acquisition.frame_handler import FrameHandler
+from miniscope_ros.acquisition.light_guard import LightGuard, standing_back
+from miniscope_ros.acquisition.reconnect import Reconnector
+from miniscope_ros.acquisition.states import CaptureState, CaptureStates
+from miniscope_ros.errors import (
+    DeviceAbsent,
+    DeviceError,
+    EndOfData,
+    Interrupted,
+    MiniscopeError,
+    NoLink,
+)
+from miniscope_ros.model import ControlEvent, Reason, SourceInfo
+from miniscope_ros.sources.source import Source
+
+_log = logging.getLogger(__name__)
+
+_SLICE_S = 0.1  # of waiting for a frame, between two looks at the commands
+_CLOSE_PATIENCE_S = 2.0  # for a device that is away at closing and may be lit
+_DRAIN_S = 0.2  # for publishing what has arrived already, at the end of an acquisition
+_RESET_S = 10.0  # within which a device that was reset on demand is lost
+_FAILURE_REST_S = 0.1  # after an error that nobody has foreseen: it may come again and again
+
+
+class CaptureLoop:
+    """
+    What one capture thread does between open and close; see states for its states.
+
+    run is the thread. What is named a job is to be called in it, by commands. Whatever it does,
+    it sends LED dark before anything else when an acquisition ends.
+    """
+
+    def __init__(self, source: Source, listener: Listener, handler: FrameHandler) -> None:
+        self.reconnect = True
+        self.sync_output = True
+        self.commands = CommandQueue()
+        self.states = CaptureStates()
+        self.guard = LightGuard(source)
+        self.reconnects = 0
+        self._source = source
+        self._listener = listener
+        self._handler = handler
+        self._reconnector = Reconnector()
+        self._closed = False  # by close; the light may still have to be made dark
+        self._reinitialised = False  # the head stage, in this stream
+        self._reset_until = 0.0  # a loss until then [s] is the reset that was asked for
+
+    def run(self) -> None:
+        """Do what is to be done, until the source is closed and its light known to be off."""
+        self._closed = False
+        while not self._closed or self.guard.needed:
+            try:
+                self._step()
+            except BaseException as error:  # whatever ends a thread must not leave the light on
+                self._fail(error)
+                time.sleep(_FAILURE_REST_S)
+
+    def _step(self) -> None:
+        """Run a job that waits, else take one frame, else try what is due."""
+        job = self._next_job()
+        state = self.states.state
+        if job is not None:
+            job()
+        elif state.has_frames:
+            self._read()
+        elif state.is_disconnected:
+            self._try_again()
+        else:
+            self.guard.attempt()
+            self._take_events()
+        self._handler.check_clock()
+
+    def _next_job(self) -> Callable[[], None] | None:
+        """Return a job that waits; where no frames can be read, wait for one."""
+        state = self.states.state
+        if state.has_frames:
+            return self.commands.get(0.0)
+        if state.is_disconnected:
+            return self.commands.get(self._reconnector.rest)
+        return self.commands.get(self.guard.rest)
+
+    def _read(self) -> None:
+        try:
+            frame = self._source.read(_SLICE_S)
+            self._take_events()
+            if frame is not None:
+                self._handler.take(frame, self.states.state, toggles=self.sync_output)
+            self._reinitialise_head_stage()
+        except DeviceError as error:
+            self._lose(error)
+        except EndOfData:
+            _log.info('the recording has been played to its end')
+            self._stop(CaptureState.ENDED)
+        except Interrupted:
+            pass  # whoever ends the program is about to close us
+
+    def _take_events(self, *, lighting_up: bool = False, closed: bool = False) -> None:
+        """
+        Hand on what commands of the source left; all of it, whatever a part of it causes.
+
+        closed says that it was left by closing: nothing of it is published.
+        """
+        failure: Exception | None = None
+        state = self.states.state
+        if closed and state is CaptureState.ACTIVE:
+            state = CaptureState.INTERRUPTED
+        for event in self._source.take_events():
+            try:
+                if isinstance(event, ControlEvent):
+                    self._handler.note_control(event, state, lighting_up=lighting_up)
+                else:
+                    self._handler.take(
+                        event, state, toggles=self.sync_output, discarded=True)
+            except Exception as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    def _reinitialise_head_stage(self) -> None:
+        """Set the orientation sensor up again, once a stream, after a brown-out of the scope."""
+        if self._handler.validator.brown_out and not self._reinitialised:
+            self._reinitialised = True
+            _log.warning('the orientation sensor reads all zero: sending the init list again')
+            self._source.reinitialise_head_stage()
+            self._take_events()
+
+    # Jobs
+
+    def open(self) -> SourceInfo:
+        """Open the source and set it up in the dark; a job."""
+        return self._open_source(Reason.START)
+
+    def activate(self) -> None:
+        """Light up; frames are published from now on; a job."""
+        states = self.states
+        if states.state.is_disconnected and not states.state.is_active:
+            raise DeviceError(f'the device is disconnected: {states.reason}; it is looked for')
+        if states.state.is_active:
+            return
+        if states.state is CaptureState.FAILED:
+            self._open_source(Reason.START)
+        try:
+            self._light_up(Reason.START)
+        except BaseException as error:
+            self._handler.flush()
+            if isinstance(error, DeviceError):
+                self._lose(error)
+            else:
+                self._go_dark()
+            raise
+        self._handler.begin_acquisition()
+        states.enter(CaptureState.ACTIVE)
+
+    def deactivate(self) -> None:
+        """Go dark, publish the last frame; a job."""
+        if self.states.state is CaptureState.ACTIVE:
+            self._leave()
+            self._go_dark()
+        elif self.states.state is CaptureState.INTERRUPTED:
+            self.states.enter(CaptureState.DISCONNECTED, self.states.reason)
+            self._handler.end_acquisition()
+            self.guard.warn(self.states.reason)
+
+    def close(self) -> None:
+        """End the acquisition, close the source and wait a moment for a lost one; a job."""
+        try:
+            if self.states.state is CaptureState.ACTIVE:
+                self._leave()
+            elif self.states.state is CaptureState.INTERRUPTED:
+                self._handler.end_acquisition()
+        finally:
+            self._source.close()
+            self.guard.pursue(_CLOSE_PATIENCE_S)
+            self.guard.abandon()
+            self.states.enter(CaptureState.CLOSED)
+            self._closed = True
+            self._take_events()
+
+    def set_sync(self, on: bool) -> None:
+        """Let the sync output toggle or not; a job."""
+        try:
+            if self.states.state is CaptureState.ACTIVE:
+                # Takes the frame under way, which still counts as it was.
+                self._source.set_sync(on)
+                self._take_events()
+        finally:
+            self.sync_output = on
+
+    def hard_reset(self) -> str:
+        """Restart the device; a job."""
+        done = self._source.hard_reset()
+        self._reset_until = time.monotonic() + _RESET_S
+        self._reconnector.reset_backoff()
+        self._take_events()
+        return done
+
+    # Opening and lighting up
+
+    def _open_source(self, reason: Reason) -> SourceInfo:
+        """Open the source and set it up, lit if an acquisition goes on."""
+        active = self.states.state.is_active
+        self._handler.expect_stream(active)
+        self._reinitialised = False
+        with standing_back() as others:
+            try:
+                info = self._source.open(reason)
+            finally:
+                self._take_events()
+        for guard in others:
+            if guard.location and guard.location == info.location:
+                guard.retire()  # opening has made it dark
+        self.guard.location = info.location
+        self._handler.begin_stream(info)
+        if active:
+            self._light_up(reason)
+        self.states.enter(CaptureState.ACTIVE if active else CaptureState.INACTIVE)
+        return info
+
+    def _light_up(self, reason: Reason) -> None:
+        try:
+            self._source.activate(reason)
+            if self.sync_output:
+                self._source.set_sync(True)
+        finally:
+            self._take_events(lighting_up=True)
+
+    # Ending, loss and failures
+
+    def _leave(self) -> None:
+        """
+        End the acquisition, for which LED dark is sent before anything else.
+
+        Frames that have arrived by then, and the one under way, were taken under the light. They
+        are published: the last edge on the sync output is that of the last frame.
+        """
+        try:
+            self._source.dim()
+            self._drain()
+            if self.sync_output:
+                self._source.set_sync(False)
+            self._take_events()
+        except MiniscopeError as error:
+            _log.info('while the last frames were taken: %s', error)
+            self._take_events()
+        except Exception as error:
+            self._fail(error)
+            return
+        self.states.enter(CaptureState.INACTIVE)
+        self._handler.end_acquisition()
+
+    def _drain(self) -> None:
+        """Publish what has arrived already, for as long as it may take."""
+        deadline = time.monotonic() + _DRAIN_S
+        while time.monotonic() < deadline and self._source.waiting():
+            frame = self._source.read(0.0)
+            if frame is not None:
+                self._handler.take(frame, self.states.state, toggles=self.sync_output)
+
+    def _go_dark(self) -> None:
+        """Make the scope dark and stay open; where that fails, the device counts as lost."""
+        if self.states.state is not CaptureState.INACTIVE:
+            return  # it has failed meanwhile, and was closed
+        try:
+            self._source.deactivate()
+        except MiniscopeError as error:
+            self._lose(error)
+        self._take_events()
+
+    def _lose(self, error: Exception) -> None:
+        """Note that the device is gone, and look for it unless that is not wanted."""
+        self._take_events()
+        self._close_stream()
+        if not self.reconnect:
+            self._stop(CaptureState.FAILED, str(error))
+            return
+        active = self.states.state.is_active
+        self.states.enter(
+            CaptureState.INTERRUPTED if active else CaptureState.DISCONNECTED, str(error))
+        self._reconnector.begin(str(error))
+        if time.monotonic() < self._reset_until:
+            _log.info('the device restarts, as was asked for: %s', error)
+        else:
+            _log.error('the device is lost: %s; looking for it', error)
+        if not active:
+            self.guard.warn(error)
+
+    def _close_stream(self) -> None:
+        """Close the source; what that leaves is no part of an acquisition that may go on."""
+        self._source.close()
+        self._handler.end_stream()
+        self._take_events(closed=True)
+
+    def _try_again(self) -> None:
+        if not self.reconnect:
+            self._stop(CaptureState.FAILED, self.states.reason)
+            return
+        try:
+            info = self._open_source(Reason.RESUME)
+        except Interrupted:
+            self._close_stream()
+            self._reconnector.look_soon()
+        except DeviceAbsent as error:
+            self._put_off(error)
+            self._reconnector.look_soon()
+        except DeviceError as error:
+            if isinstance(error, NoLink) and not self._reconnector.reset_tried:
+                self._reset_port()
+            self._put_off(error)
+            self._reconnector.look_later()
+        else:
+            self.reconnects += 1
+            _log.info('the device is back at %s', info.path)
+
+    def _put_off(self, error: DeviceError) -> None:
+        self._close_stream()
+        reason = f'{error}{self._reconnector.hint}'
+        self.states.enter(self.states.state, reason)
+        if self._reconnector.is_news(reason):
+            _log.warning('the device is not back yet: %s', reason)
+
+    def _reset_port(self) -> None:
+        """Restart a box that opens but sends nothing, once an outage: it may be frozen."""
+        self._reconnector.reset_tried = True
+        try:
+            self.hard_reset()
+        except MiniscopeError as error:
+            self._reconnector.hint = f'; its USB port could not be reset: {error}'
+        else:
+            _log.warning('the USB port of the device was reset')
+
+    def _stop(self, state: CaptureState, failure: str = '') -> None:
+        """End by itself, in a state in which nothing goes on, and have the node go inactive."""
+        if failure:
+            _log.error('acquisition stopped: %s', failure)
+        was = self.states.state
+        if was is CaptureState.ACTIVE and state is CaptureState.ENDED:
+            self._source.deactivate()
+        self.states.enter(state, failure)
+        if state is CaptureState.FAILED:
+            self.guard.pursue(0.0)
+            self._take_events()
+        if was.is_active:
+            self._handler.end_acquisition()
+            self._listener.on_stopped()
+
+    def _fail(self, error: BaseException) -> None:
+        """Go dark and stop because of what nobody has foreseen."""
+        _log.error('the capture thread met an error: %s', error, exc_info=error)
+        try:
+            self._close_stream()
+            if self.states.state is not CaptureState.CLOSED:
+                self._stop(CaptureState.FAILED, f'{type(error).__name__}: {error}')
+        except Exception as another:
+            _log.error('nobody could be told that it stopped: %s', another, exc_info=another)
