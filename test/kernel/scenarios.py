@@ -172,12 +172,12 @@ def readings(kind: str) -> str:
         for _ in range(40):
             frame = source.read(1.0)
             assert frame is not None
-            if frame.quaternion is None:
+            if frame.orientation is None:
                 continue
-            told.add(frame.quaternion)
+            told.add(frame.orientation)
             counts.append(frame.device_count)
             record = computer.record(frame_number(frame.image))
-            own += tuple(int(part) for part in record['quaternion']) == frame.quaternion
+            own += tuple(int(part) for part in record['quaternion']) == frame.orientation
         if kind == 'usb':
             check(own >= 38, f'only {own} of 40 readings belong to their frame')
             check(counts[-1] is not None and counts[-1] - (counts[0] or 0) >= 38, f'{counts}')

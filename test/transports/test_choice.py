@@ -111,7 +111,7 @@ def test_readings_belong_to_their_frame_over_usb(make_rig: MakeRig) -> None:
     with scope(rig.box, transport='usb') as opened:
         opened.open()
         frames = [opened.read() for _ in range(20)]
-        told = [(frame.sequence, frame.quaternion) for frame in frames if frame.quaternion]
+        told = [(frame.sequence, frame.orientation) for frame in frames if frame.orientation]
         rig.box.wait(lambda: rig.box.frames['sequence'].max() >= told[-1][0])
         records = {int(record['sequence']): record for record in rig.box.frames}
         assert len(told) >= 10  # others waited too long on a busy computer: then there is none
