@@ -316,6 +316,7 @@ def unplugged_and_back(kind: str) -> str:
         took = time.monotonic() - began
         check(took < 1.5, f'{took:.2f} s')
         source.close()
+        computer.wait(lambda: not discovery.usb_boxes())
         computer.box.plug()
         computer.wait_plugged()
         source.open(Reason.RESUME)
