@@ -3,6 +3,7 @@
 # make run: a simulated scope and the panel. make test: the tests. Both build what is missing.
 #   make run ARGS='source:=daq led:=15'   any source, any parameter of the scope
 #   make run SESSION=file.yaml            all that a session file names
+# make kernel-test: the driver on real kernels, in User-Mode Linux (see docs/hardware-usb.md).
 PYTHON ?= python3
 
 run:
@@ -25,4 +26,8 @@ soak:
 	@$(PYTHON) tools/bootstrap.py test
 	@tools/env python3 -m pytest test --soak -o faulthandler_timeout=0
 
-.PHONY: run test bench docs soak
+kernel-test:
+	@$(PYTHON) tools/bootstrap.py test
+	@PYTHONPATH=test:test/support tools/env python3 -m kernel $(ARGS)
+
+.PHONY: run test bench docs soak kernel-test

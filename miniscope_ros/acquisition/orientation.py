@@ -239,9 +239,9 @@ class OrientationValidator:
                 return State.WAITING, 'the reading has not changed yet'
             return State.NEVER_CHANGED, (
                 f'the reading has not changed in the {waited:.0f} s since the stream began, so '
-                'none is published: kernels since 6.10.3 answer from a cache unless the box runs '
-                'fixed firmware; update the firmware of the box or use an older kernel (a scope '
-                'that lies still may look the same: move it; so may one without its sensor)')
+                'none is published: over V4L2 current kernels answer from a cache unless the box '
+                'runs fixed firmware; set transport to usb (a scope that lies still may look the '
+                'same: move it; so may one without its sensor)')
         if self._valid_share < _ENOUGH_VALID:
             return State.INVALID, (
                 f'{1 - self._valid_share:.0%} of the readings are no unit quaternions, or turn '

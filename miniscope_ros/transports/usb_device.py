@@ -53,8 +53,7 @@ class UsbDevice:
             self.context.close()
             raise
         self._finalizer = weakref.finalize(
-            self, _give_back, self.context, self.handle, self._interfaces, self._claimed,
-            self.users)
+            self, _give_back, self.context, self.handle, self._claimed, self.users)
         try:
             self._claim()
         except BaseException:
@@ -80,15 +79,15 @@ class UsbDevice:
         raise DeviceLost(f'no device at USB port {self.port} any more: plug it in again')
 
     def _claim(self) -> None:
-        for interface in self._interfaces:
-            try:
-                if self.handle.kernelDriverActive(interface):
-                    with contextlib.suppress(usb1.USBErrorNotFound):
-                        self.handle.detachKernelDriver(interface)
+        try:
+            # From its driver to us in one step, lest another program takes it in between, and
+            # back to the driver when it is released.
+            self.handle.setAutoDetachKernelDriver(True)
+            for interface in self._interfaces:
                 self.handle.claimInterface(interface)
-            except usb1.USBError as error:
-                raise self.explain('claim its interfaces', error) from error
-            self._claimed.append(interface)
+                self._claimed.append(interface)
+        except usb1.USBError as error:
+            raise self.explain('claim its interfaces', error) from error
 
 
 def explain(path: str, doing: str, error: usb1.USBError) -> DeviceError:
@@ -102,17 +101,13 @@ def explain(path: str, doing: str, error: usb1.USBError) -> DeviceError:
 
 
 def _give_back(context: usb1.USBContext, handle: usb1.USBDeviceHandle,
-               interfaces: Sequence[int], claimed: list[int],
-               users: list[Callable[[], None]]) -> None:
+               claimed: list[int], users: list[Callable[[], None]]) -> None:
     for stop in users:
         stop()
-    with contextlib.suppress(usb1.USBError):
-        for interface in reversed(claimed):
-            handle.releaseInterface(interface)
-    if claimed:
-        # uvcvideo takes the streaming interface by itself when it is given the first one.
+    # In this order: uvcvideo takes the streaming interface when it is given the first one.
+    for interface in reversed(claimed):
         with contextlib.suppress(usb1.USBError):
-            handle.attachKernelDriver(interfaces[0])
+            handle.releaseInterface(interface)
     with contextlib.suppress(usb1.USBError):
         handle.close()
     context.close()

@@ -18,12 +18,13 @@ import usb1
 _log = logging.getLogger(__name__)
 
 _POLL_S = 0.1  # how often the thread looks whether it is to end
-_NAP_S = 0.002
+_NAP_S = 0.005
 """
 How long the thread sleeps amid a frame: waking for each of 46 payloads costs 1 ms of CPU a frame.
-It is awake for a frame's first payload and its last ones.
+It is awake for a frame's first payload, and when its end is due.
 """
-_AWAKE = 6  # payloads before a frame's end
+_SHORTEST_NAP_S = 0.0005
+_AFTER_END_S = 0.0003  # so that one look finds the last payloads
 _FEWEST_FRAMES = 2  # that the ring must hold
 _END_S = 2.0  # for the transfers to be given back by the kernel when the stream ends
 _ERRORS_IN_A_ROW = 8
@@ -69,7 +70,8 @@ class TransferRing:
         self._errors = 0
         self._boundaries = FrameBoundaries()
         self._transfers: list[usb1.USBTransfer] = []
-        self._nap_until = frame_payloads - _AWAKE
+        self._began_ns = 0  # first payload of the frame that is being received
+        self._frame_ns = 0  # from the first to the last payload of the frame before
         count = frames * frame_payloads
         memory = np.empty((count, transfer_bytes), np.uint8)
         self._thread = Thread(target=self._reap, name='usb_reaper', daemon=True)
@@ -123,13 +125,20 @@ class TransferRing:
                     return
             try:
                 self._context.handleEventsTimeout(_POLL_S)
-                if 0 < self._boundaries.received < self._nap_until:
-                    time.sleep(_NAP_S)
+                self._nap()
             except usb1.USBErrorInterrupted:
                 continue
             except usb1.USBError as error:
                 self._lose(f'libusb: {error}')
                 time.sleep(_POLL_S)
+
+    def _nap(self) -> None:
+        """Let payloads gather while a frame is being received."""
+        if not self._boundaries.received or not self._frame_ns or self._stopping:
+            return
+        due_s = (self._began_ns + self._frame_ns - time.monotonic_ns()) * 1e-9 + _AFTER_END_S
+        if due_s > _SHORTEST_NAP_S:
+            time.sleep(min(due_s, _NAP_S))
 
     def _take(self, transfer: usb1.USBTransfer) -> None:
         """Note one transfer; called by libusb in the thread."""
@@ -146,6 +155,10 @@ class TransferRing:
                 length = -1  # no payload
             else:
                 cuts, ends = self._boundaries.look(content[1], arrival_ns)
+                if self._boundaries.received == 1:
+                    self._began_ns = arrival_ns
+                elif ends:
+                    self._frame_ns = arrival_ns - self._began_ns
         else:
             self._errors += 1
             if status == usb1.TRANSFER_NO_DEVICE:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-import os
 from pathlib import Path
 import subprocess
 import sys
@@ -93,8 +92,12 @@ def check(condition: Any, text: str) -> None:
         raise AssertionError(text)
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run one of the driver's commands."""
-    return subprocess.run(
-        [sys.executable, '-m', *arguments], text=True, capture_output=True,
-        env={**os.environ, 'PYTHONUNBUFFERED': '1'})
+def command(module: str, *arguments: str) -> list[str]:
+    """Return the command line of one of the driver's executables, as its entry point calls it."""
+    start = f'import sys; from miniscope_ros.{module} import main; sys.exit(main())'
+    return [sys.executable, '-c', start, *arguments]
+
+
+def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the driver's executables to its end."""
+    return subprocess.run(command(module, *arguments), text=True, capture_output=True)

@@ -33,7 +33,7 @@ from miniscope_ros.transports.v4l2 import V4l2Transport
 import numpy as np
 from virtual_daq import Fault, pacing_violations
 
-from kernel.computer import check, Computer, PORT, run
+from kernel.computer import check, command, Computer, PORT, run
 
 SIZE = (608, 608)
 WORDS = (controls.PAN_ABSOLUTE, controls.TILT_ABSOLUTE)
@@ -90,7 +90,7 @@ def nodes_and_rights(_: str) -> str:
         assert found.video is not None
         check(found.usb_port == PORT and os.path.islink(found.video.by_path), f'{found}')
         check(discovery.find_box(os.path.basename(found.video.by_path)) == found, 'by-path')
-        listed = run('miniscope_ros.commands.list_devices')
+        listed = run('commands.list_devices')
         check(listed.returncode == 0 and found.video.by_path in listed.stdout, listed.stderr)
         modes = []
         for path in (found.video.path, usb.node_path(PORT)):
@@ -115,7 +115,7 @@ def usb_2_port_is_named(_: str) -> str:
         except DeviceError as error:
             text = str(error)
         check('USB 2 speed' in text and 'USB 3 port' in text, text)
-        listed = run('miniscope_ros.commands.list_devices')
+        listed = run('commands.list_devices')
         check(listed.returncode == 1 and 'USB 2 speed' in listed.stderr, listed.stderr)
         return text
     finally:
@@ -172,12 +172,12 @@ def readings(kind: str) -> str:
         for _ in range(40):
             frame = source.read(1.0)
             assert frame is not None
-            if frame.quaternion is None:
+            if frame.orientation is None:
                 continue
-            told.add(frame.quaternion)
+            told.add(frame.orientation)
             counts.append(frame.device_count)
             record = computer.record(frame_number(frame.image))
-            own += tuple(int(part) for part in record['quaternion']) == frame.quaternion
+            own += tuple(int(part) for part in record['quaternion']) == frame.orientation
         if kind == 'usb':
             check(own >= 38, f'only {own} of 40 readings belong to their frame')
             check(counts[-1] is not None and counts[-1] - (counts[0] or 0) >= 38, f'{counts}')
@@ -225,8 +225,7 @@ def light_after_signals(kind: str) -> str:
     for number in (signal.SIGINT, signal.SIGTERM):
         with Computer() as computer:
             node = subprocess.Popen(
-                [sys.executable, '-m', 'miniscope_ros.node.main', '--ros-args', '-p', 'led:=50.0',
-                 *(['-p', f'transport:={kind}'] if kind != 'auto' else [])],
+                command('node.main', '--ros-args', '-p', 'led:=50.0', '-p', f'transport:={kind}'),
                 stderr=subprocess.PIPE, text=True)
             try:
                 computer.wait(lambda: computer.box.led > 0, 60)
@@ -249,7 +248,7 @@ def light_after_kill(kind: str) -> str:
         holder.wait()
         check(computer.box.led > 0, 'dark by itself?')
         left = usb.driver(PORT, 0)
-        result = run('miniscope_ros.commands.lights_off')
+        result = run('commands.lights_off')
         check(result.returncode == 0, result.stderr)
         check(computer.box.led == 0, 'still lit')
         computer.wait_plugged()
@@ -317,6 +316,7 @@ def unplugged_and_back(kind: str) -> str:
         took = time.monotonic() - began
         check(took < 1.5, f'{took:.2f} s')
         source.close()
+        computer.wait(lambda: not discovery.usb_boxes())
         computer.box.plug()
         computer.wait_plugged()
         source.open(Reason.RESUME)

@@ -205,9 +205,11 @@ def test_a_freeze_at_the_end_is_loud_and_mended_when_the_box_is_back(tmp_path: P
 
 
 def test_orientation_is_published_only_where_it_can_be_believed(tmp_path: Path) -> None:
-    config = {'rate': 60.0, 'kernel': 'fixed_firmware'}
+    # With this kernel the node reads over USB, by its own choice.
+    config = {'rate': 30.0, 'kernel': 'new_kernel'}
     with session(tmp_path, config, {'orientation.stale_after': 0.5}) as heard:
         box, listener = heard.box, heard.listener
+        assert heard.node.said('transport usb: Linux 6.12.95 answers readings from a cache')
         assert listener.change_state('activate')
 
         def verdicts(fault: Fault, frames: int = 12) -> list[int]:
@@ -221,6 +223,8 @@ def test_orientation_is_published_only_where_it_can_be_believed(tmp_path: Path) 
 
         heard.hear(10)
         assert set(verdicts(Fault.NONE)) == {FrameInfo.ORIENTATION_PUBLISHED}
+        assert {info.stamp_source for info in heard.infos} <= {
+            FrameInfo.STAMP_ARRIVAL, FrameInfo.STAMP_PREDICTED}
         assert set(verdicts(Fault.QUAT_BAD)) == {FrameInfo.ORIENTATION_INVALID}
         assert set(verdicts(Fault.QUAT_ZERO)) == {FrameInfo.ORIENTATION_INVALID}
         assert set(verdicts(Fault.QUAT_FROZEN)) == {FrameInfo.ORIENTATION_REPEATED}
@@ -262,7 +266,8 @@ def test_orientation_is_published_only_where_it_can_be_believed(tmp_path: Path) 
 
 
 def test_readings_out_of_the_kernels_cache_are_not_published(tmp_path: Path) -> None:
-    with session(tmp_path, {'rate': 60.0, 'kernel': 'new_kernel'}, {}) as heard:
+    with session(tmp_path, {'rate': 60.0, 'kernel': 'new_kernel'},
+                 {'transport': 'v4l2'}) as heard:
         assert heard.listener.change_state('activate')
         heard.hear(20)
         assert {info.orientation for info in heard.infos} <= {
@@ -272,6 +277,6 @@ def test_readings_out_of_the_kernels_cache_are_not_published(tmp_path: Path) -> 
         assert {info.digital_inputs for info in heard.infos} == {-1}
         status = heard.told('orientation', 'since the stream began')
         assert status.level == b'\2'
-        assert 'update the firmware of the box or use an older kernel' in status.message
+        assert 'set transport to usb' in status.message
         assert not heard.rows
         assert not heard.imu

@@ -10,6 +10,7 @@ from typing import Any
 from box_client import MakeRig
 from box_scope import CATALOGUE, scope
 from miniscope_ros.errors import ConfigurationError, DeviceError
+from miniscope_ros.model import Reason
 from miniscope_ros.sources.registry import make_daq
 from miniscope_ros.transports.choice import choose
 import pytest
@@ -91,17 +92,15 @@ def test_choice_is_said_once_and_kept(
 
 @pytest.mark.parametrize('transport', ['v4l2', 'usb'])
 def test_protocol_holds_over_both(make_rig: MakeRig, transport: str) -> None:
-    rig = make_rig(kernel='new_kernel', image='lit')
+    rig = make_rig(kernel='new_kernel', image='lit', rate=30.0)
     with scope(rig.box, transport=transport, led=50.0) as opened:
         info = opened.open()
         assert info.transport == transport
-        opened.source.activate(info and opened.events[0].reason)
+        opened.source.activate(Reason.START)
         assert rig.box.led == pytest.approx(0.5, abs=0.01)
-        opened.pass_frames(5)
-        frame = opened.read()
-        fresh = transport == 'usb'
-        assert (frame.device_count is not None and frame.device_count > 0) or not fresh
-        assert frame.digital_inputs == (0 if fresh else -1)
+        # On a busy computer the next frame may be there already: then a reading is thrown away.
+        told = {frame.digital_inputs for frame in (opened.read() for _ in range(15))}
+        assert told - {-1} == ({0} if transport == 'usb' else set())
         opened.source.deactivate()
         assert rig.box.led == 0
 
@@ -111,7 +110,7 @@ def test_readings_belong_to_their_frame_over_usb(make_rig: MakeRig) -> None:
     with scope(rig.box, transport='usb') as opened:
         opened.open()
         frames = [opened.read() for _ in range(20)]
-        told = [(frame.sequence, frame.quaternion) for frame in frames if frame.quaternion]
+        told = [(frame.sequence, frame.orientation) for frame in frames if frame.orientation]
         rig.box.wait(lambda: rig.box.frames['sequence'].max() >= told[-1][0])
         records = {int(record['sequence']): record for record in rig.box.frames}
         assert len(told) >= 10  # others waited too long on a busy computer: then there is none

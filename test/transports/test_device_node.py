@@ -48,6 +48,9 @@ def test_the_rule_is_where_its_line_says() -> None:
     assert [rule.split(',')[0] for rule in rules] == [
         'SUBSYSTEM=="video4linux"', 'SUBSYSTEM=="usb"']
     assert all('"04b4"' in rule and '"00f9"' in rule for rule in rules)
+    # For the seated user and the group, not for all; systemd gives access in its rule 73.
+    assert all('MODE="0660"' in rule and 'TAG+="uaccess"' in rule for rule in rules)
+    assert int(Path(source).name.partition('-')[0]) < 73
 
 
 def test_busy_node_names_the_program_that_holds_it(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ struct usb_handle {
     struct usb_device *device;
     struct usb_handle *next;
     struct list waiting;
-    bool open;
+    bool automatic;  // take the box from uvcvideo when claiming, give it back when releasing
 };
 
 struct context {
@@ -280,7 +280,6 @@ EXPORT int libusb_open(struct usb_device *device, struct usb_handle **out)
     u->h.privilege = u->h.memory = -1;
     u->h.generation = s->generation;
     u->device = libusb_ref_device(device);
-    u->open = true;
     struct context *c = device->context;
     pthread_mutex_lock(&c->lock);
     u->next = c->handles;
@@ -342,16 +341,27 @@ EXPORT int libusb_kernel_driver_active(struct usb_handle *u, int interface)
     box_poke(&(u)->h.box);                                                                       \
     return result;
 
+EXPORT int libusb_set_auto_detach_kernel_driver(struct usb_handle *u, int enable)
+{
+    u->automatic = enable;
+    return OK;
+}
+
+// Who has the video nodes open loses the device.
+static void detach_locked(struct usb_handle *u)
+{
+    plug_driver_locked(&u->h.box, false, 0);
+    u->h.generation = ++u->h.box.state->generation;
+}
+
 EXPORT int libusb_detach_kernel_driver(struct usb_handle *u, int interface)
 {
     (void)interface;
     LOCKED(u, {
-        if (s->detached) {
+        if (s->detached)
             result = ERROR_NOT_FOUND;
-        } else {  // who has its video nodes open loses the device
-            plug_driver_locked(&u->h.box, false, 0);
-            u->h.generation = ++s->generation;
-        }
+        else
+            detach_locked(u);
     })
 }
 
@@ -369,6 +379,8 @@ EXPORT int libusb_attach_kernel_driver(struct usb_handle *u, int interface)
 EXPORT int libusb_claim_interface(struct usb_handle *u, int interface)
 {
     LOCKED(u, {
+        if (!s->detached && u->automatic)
+            detach_locked(u);
         if (!s->detached || acquire(&u->h) < 0)
             result = ERROR_BUSY;
         else
@@ -382,6 +394,8 @@ EXPORT int libusb_release_interface(struct usb_handle *u, int interface)
         plug_driver_locked(&u->h.box, false, s->claimed & ~(1 << interface));
         if (!s->claimed)
             release(&u->h);
+        if (!s->claimed && u->automatic)
+            plug_driver_locked(&u->h.box, true, 0);
     })
 }
 
@@ -671,7 +685,6 @@ UNSUPPORTED(libusb_get_max_packet_size)
 UNSUPPORTED(libusb_get_max_iso_packet_size)
 UNSUPPORTED(libusb_get_string_descriptor_ascii)
 UNSUPPORTED(libusb_hotplug_register_callback)
-UNSUPPORTED(libusb_set_auto_detach_kernel_driver)
 UNSUPPORTED(libusb_wrap_sys_device)
 
 #define NOTHING(name)                                                                            \

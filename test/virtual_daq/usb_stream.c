@@ -160,6 +160,9 @@ void *usb_thread(void *argument)
         i64 readout = s->readout_ns < 2 * period / 3 ? s->readout_ns : 2 * period / 3;
         if (!wait_until(h, stamp))
             break;
+        // After 400 ms without data the UCLA firmware restarts its transfer, too.
+        if (period > 400000000 && !s->extension_unit)
+            x.frame_id = 0;
         if (s->link == LINK_GOOD)
             one_frame(&x, p, stamp, readout);
         else if (wait_until(h, stamp + readout))
