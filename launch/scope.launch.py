@@ -51,6 +51,8 @@ ARGUMENTS = [
     ('record', '', 'Folder of a new bag to record into; not given: no recording.', None),
     ('record_display', 'false', 'Whether image_display is recorded, too.', ['true', 'false']),
     ('viewer', 'none', 'What to look with.', ['none', 'rqt', 'rviz']),
+    ('panel', 'false', 'Whether to serve the page in the browser, at http://127.0.0.1:8642/.',
+     ['true', 'false']),
     ('log_level', 'info', 'What the node logs.', ['debug', 'info', 'warn', 'error', 'fatal']),
 ]
 TEXTS = ('source', 'device', 'device_type')
@@ -96,7 +98,7 @@ def start(context):
             cmd=[str(PROGRAMS / 'record_scope'), scope, expanduser(asked['record']), *display],
             name='record_scope', prefix=PREFIX, output='screen',
             sigterm_timeout=RECORDER_PATIENCE, on_exit=after_recorder))
-    return [*actions, *viewer(asked['viewer'], f'{scope}/image_display')]
+    return [*actions, *viewer(asked['viewer'], f'{scope}/image_display'), *panel(asked['panel'])]
 
 
 def parameters(asked):
@@ -163,3 +165,11 @@ def viewer(kind, topic):
             package='rviz2', executable='rviz2', arguments=['-d', str(CONFIG / 'scope.rviz')],
             remappings=[('/image_display', topic)])]
     return []
+
+
+def panel(wanted):
+    """Return what serves the page in the browser; its end leaves the scope alone."""
+    if wanted == 'false':
+        return []
+    return [Node(
+        package=PACKAGE, executable='panel', exec_name='panel', prefix=PREFIX, output='screen')]
