@@ -60,12 +60,17 @@ for (const [name, one] of Object.entries(panes)) {
 function select(tile) {
   if (selected === tile) return;
   selected = tile;
-  for (const one of tiles.values()) one.element.classList.toggle('selected', one === tile && tiles.size > 1);
+  watch();
+  mark();
   showPane();
 }
 
+function mark() {
+  for (const one of tiles.values()) one.element.classList.toggle('selected', one === selected && tiles.size > 1);
+}
+
 function watch() {
-  const names = document.hidden ? [] : [...tiles.values()].filter((tile) => tile.visible).map((tile) => tile.name);
+  const names = document.hidden ? [] : [...tiles.values()].filter((tile) => tile.visible || tile === selected).map((tile) => tile.name);
   connection.send('watch', { scopes: names });
 }
 
@@ -98,7 +103,7 @@ function takeNames(names) {
   byId('none').hidden = tiles.size > 0;
   byId('tiles').classList.toggle('single', tiles.size === 1);
   if (!selected) select(tiles.values().next().value || null);
-  select(selected);
+  mark();
   watch();
   showLight();
 }
@@ -156,9 +161,11 @@ connection.addEventListener('change', () => {
 
 async function lightsOut() {
   const button = byId('lights-out');
-  button.classList.add('busy');
+  button.ariaBusy = 'true';
+  clearTimeout(noticeTimer);
+  tell({ ok: true, text: 'switching the light off …' });
   const answer = await connection.ask('lightsOut');
-  button.classList.remove('busy');
+  button.ariaBusy = 'false';
   tell(answer.ok ? answer : { ok: false, text: answer.text.includes('MAY BE ON') ? answer.text : `THE LIGHT MAY BE ON: ${answer.text}` });
 }
 
