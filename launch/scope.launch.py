@@ -110,6 +110,8 @@ def parameters(asked):
                 given[name] = float(asked[name])
             except ValueError:
                 raise RuntimeError(f'{name}:={asked[name]} is not a number') from None
+    if asked['viewer'] == 'rviz':
+        given['publish_tf'] = True  # else the layout's world is empty
     if asked['record']:
         # Who records activates, as soon as the recorder listens.
         given['auto_start'] = False

@@ -27,7 +27,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource  # n
 
 ARGUMENTS = {
     'name', 'namespace', 'source', 'device', 'device_type', 'frame_rate', 'led', 'params_file',
-    'record', 'record_display', 'viewer', 'log_level'}
+    'record', 'record_display', 'viewer', 'panel', 'log_level'}
 SIMULATED = {'source': 'simulated', 'led': 20}
 PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 
