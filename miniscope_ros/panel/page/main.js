@@ -181,8 +181,8 @@ function isTyping(event) {
 function help() {
   const dialog = byId('help');
   fill(dialog, el('h2', {}, 'Keys'), el('table', {}, ...KEYS.map(([key, what]) => el('tr', {}, el('td', {}, el('kbd', {}, key)), el('td', {}, what)))),
-    el('p', { className: 'quiet' }, 'Esc closes this.'));
-  dialog.showModal();
+    el('button', { type: 'button', onclick: () => dialog.close() }, 'Close (Esc)'));
+  dialog.show();  // not modal: light off stays within reach
 }
 
 function step(by) {
@@ -198,7 +198,8 @@ const actions = {
 Object.keys(panes).forEach((name, index) => { actions[index + 1] = () => openPane(name); });
 
 document.addEventListener('keydown', (event) => {
-  if (event.key === 'Escape' && selected?.element.classList.contains('enlarged')) selected.enlarge();
+  if (event.key === 'Escape' && byId('help').open) byId('help').close();
+  else if (event.key === 'Escape' && selected?.element.classList.contains('enlarged')) selected.enlarge();
   if (event.ctrlKey || event.altKey || event.metaKey || isTyping(event)) return;
   actions[event.key]?.(event);
 });
