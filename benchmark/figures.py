@@ -42,6 +42,7 @@ SIZES = (
 LADDER = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0)
 SCREENING = 5.0  # [s]
 
+
 def cpu_time(effort: Effort) -> Iterator[Row]:
     """Figure 1: CPU time per frame."""
     nobody: tuple[str, ...] = ()

@@ -78,6 +78,8 @@ ARGUMENTS = [
     ('required', '', 'Whether the end of this scope ends the whole launch; not given: true if '
      'it is the only scope of it.', ['', *YES_NO]),
     ('viewer', 'none', 'What to look with.', ['none', 'rqt', 'rviz']),
+    ('panel', 'false', 'Whether to serve the page in the browser, at http://127.0.0.1:8642/.',
+     ['true', 'false']),
     ('log_level', 'info', 'What the node logs.', ['debug', 'info', 'warn', 'error', 'fatal']),
 ]
 # Arguments that are parameters of the node: name of the parameter and how to read a value.
@@ -112,7 +114,7 @@ def start(context):
     actions = [*(LogInfo(msg=f'warning: {text}') for text in warnings), run.node()]
     if asked['record']:
         actions.append(recorder(asked, scope, run))
-    return [*actions, *viewer(asked['viewer'], f'{scope}/image_display')]
+    return [*actions, *viewer(asked['viewer'], f'{scope}/image_display'), *panel(asked['panel'])]
 
 
 def full_name(asked):
@@ -138,6 +140,8 @@ def parameters(asked):
             except ValueError:
                 kind = 'a whole number' if read is int else 'a number'
                 raise RuntimeError(f'{argument}:={asked[argument]} is not {kind}') from None
+    if asked['viewer'] == 'rviz':
+        given['publish_tf'] = True  # else the layout's world is empty
     if asked['record']:
         # Who records activates, as soon as the recorder listens.
         given['auto_start'] = False
@@ -321,3 +325,11 @@ def viewer(kind, topic):
             package='rviz2', executable='rviz2', arguments=['-d', str(CONFIG / 'scope.rviz')],
             remappings=[('/image_display', topic)])]
     return []
+
+
+def panel(wanted):
+    """Return what serves the page in the browser; its end leaves the scope alone."""
+    if wanted == 'false':
+        return []
+    return [Node(
+        package=PACKAGE, executable='panel', exec_name='panel', prefix=PREFIX, output='screen')]

@@ -214,7 +214,7 @@ def hints() -> str:
     distribution = os.environ.get('ROS_DISTRO', 'jazzy')
     command = 'ros2 bag record -s mcap -o my_recording --topics /diagnostics \\\n' + '\n'.join(
         f'                {line}' for line in wrap([f'/miniscope/{name}' for name in TOPICS]))
-    if shutil.which('ros2') is None:
+    if shutil.which('ros2') is None or not has_recorder():
         command = (f'on the page, or with ROS 2: sudo apt install ros-{distribution}-ros2bag '
                    f'ros-{distribution}-rosbag2-storage-mcap')
     return (
@@ -224,6 +224,12 @@ def hints() -> str:
         f'  record    {command}\n'
         '  steer     on the page, or: ros2 param set /miniscope led 40.0\n'
         'Ctrl-C ends it.')
+
+
+def has_recorder() -> bool:
+    """Return whether there is `ros2 bag`."""
+    from ament_index_python.packages import get_packages_with_prefixes
+    return 'ros2bag' in get_packages_with_prefixes()
 
 
 def workspace() -> Path:

@@ -62,16 +62,20 @@ class Finder:
         while True:
             try:
                 self._compare()
+                self._note_lights()
             except RuntimeError as error:  # rclpy, of a graph that changes meanwhile
                 self._link.node.get_logger().warning(f'looking for scopes: {error}')
-            for scope in self.scopes.values():
-                if scope.present and not scope.silent:
-                    self._last_light[scope.name] = scope.light[0]
-                elif scope.silent:
-                    self._changed(scope, 'state')
-                if scope.present and scope.problem:
-                    asyncio.ensure_future(scope.refresh())
             await asyncio.sleep(_PERIOD_S)
+
+    def _note_lights(self) -> None:
+        """Remember what is known of the lights, and ask again what is not known of a scope."""
+        for scope in self.scopes.values():
+            if scope.present and not scope.silent:
+                self._last_light[scope.name] = scope.light[0]
+            elif scope.silent:
+                self._changed(scope, 'state')
+            if scope.present and scope.problem:
+                self._link.start(scope.refresh())
 
     def _compare(self) -> None:
         """Take note of scopes that came, restarted or went."""
@@ -100,7 +104,7 @@ class Finder:
             return
         scope.present = True
         scope.publishers = publishers
-        asyncio.ensure_future(scope.refresh())
+        self._link.start(scope.refresh())
 
     def _note_absent(self, name: str) -> None:
         scope = self.scopes[name]

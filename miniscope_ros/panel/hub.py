@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+import itertools
 
 from lifecycle_msgs.msg import Transition
 from miniscope_ros.errors import MiniscopeError
@@ -71,10 +72,8 @@ class Hub:
         self._clients.discard(client)
 
     async def _tick(self) -> None:
-        count = 0
-        while True:
+        for count in itertools.count(1):
             await asyncio.sleep(_TICK_S)
-            count += 1
             if count % _STATE_TICKS == 0:
                 self._on_recording()
                 for scope in self.finder.scopes.values():

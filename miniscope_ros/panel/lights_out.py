@@ -13,8 +13,8 @@ from miniscope_ros.panel.ros_link import UnansweredError
 from miniscope_ros.panel.scope import Scope
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 
-_SET_S = 2.0
-_DEACTIVATE_S = 8.0
+_SET_S = 3.0
+_DEACTIVATE_S = 4.0
 _CONFIRM_S = 4.0
 _STEP_S = 0.05
 _BY_HAND = 'unplug it, or end its node and call `lights_off`'
@@ -29,6 +29,8 @@ async def lights_out(scopes: Iterable[Scope]) -> tuple[bool, str]:
 
 
 async def _darken(scope: Scope) -> tuple[bool, str]:
+    if not scope.present:
+        return False, f'{scope.name}: THE LIGHT MAY BE ON. Its node is gone: {_BY_HAND}'
     if not scope.controls and not scope.problem:
         await scope.refresh()
     if scope.light[0] is Light.NONE:

@@ -10,7 +10,7 @@ written in one thread only.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 import contextlib
 from threading import Thread
 from typing import Any
@@ -42,6 +42,7 @@ class RosLink:
     def __init__(self, name: str = 'panel', arguments: list[str] | None = None) -> None:
         """Create the node and let a thread execute it; arguments are those of ROS."""
         self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop alone would not keep them
         self._context = rclpy.Context()
         rclpy.init(
             args=arguments, context=self._context, signal_handler_options=SignalHandlerOptions.NO)
@@ -73,6 +74,17 @@ class RosLink:
         """Have the event loop do something; may be called in any thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the panel ends
             self._loop.call_soon_threadsafe(job, *given)
+
+    def start(self, job: Coroutine[Any, Any, None]) -> None:
+        """Do something besides, in the event loop; an error of it is logged."""
+        task = self._loop.create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(self._finish)
+
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.node.get_logger().error(f'the panel met an error: {task.exception()!r}')
 
     def subscribe(
         self, kind: type, topic: str, callback: Callable[[Any], object],

@@ -113,7 +113,7 @@ class Scope:
         """Take a change of parameters, made by whomever."""
         if message.deleted_parameters or any(
                 one.name not in self.controls for one in message.new_parameters):
-            asyncio.ensure_future(self.refresh())
+            self._link.start(self.refresh())
         for parameter in (*message.new_parameters, *message.changed_parameters):
             control = self.controls.get(parameter.name)
             if control is not None:

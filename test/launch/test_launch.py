@@ -33,7 +33,7 @@ ARGUMENTS = {
     'name', 'namespace', 'source', 'device', 'device_type', 'frame_rate', 'led', 'max_led', 'gain',
     'focus', 'display_mode', 'replay_path', 'params_file', 'record', 'record_display',
     'record_also', 'storage_config', 'split_minutes', 'duration_minutes', 'respawn', 'required',
-    'viewer', 'log_level'}
+    'viewer', 'panel', 'log_level'}
 LOUD = 'THE LIGHT MAY STILL BE ON'
 SIMULATED = {'source': 'simulated', 'led': 20}
 PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')

@@ -167,6 +167,17 @@ def test_key_switches_the_light_off(desk: Bench) -> None:
     assert ear.get('led') == 0.0
 
 
+def test_help_leaves_light_off_within_reach(desk: Bench) -> None:
+    page, ear = desk.page, desk.ear
+    page.press('?')
+    page.wait(lambda: page.find('#help').is_displayed(), 'help is shown')
+    page.click('#lights-out')
+    page.wait_for_text('#notice', 'set to 0, dark')
+    assert ear.get('led') == 0.0
+    page.press('\ue00c')  # Esc
+    page.wait(lambda: not page.find('#help').is_displayed(), 'help is gone')
+
+
 def test_life_cycle_by_buttons(desk: Bench) -> None:
     page, ear = desk.page, desk.ear
     for transition, state in (('deactivate', 'inactive'), ('cleanup', 'unconfigured'),

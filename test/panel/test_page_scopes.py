@@ -72,5 +72,7 @@ def test_killed_node_leaves_its_light_unconfirmed(tmp_path: Path) -> None:
         page.wait_for_text('#light-state', 'UNCONFIRMED')
         page.wait(lambda: not page.is_live(), 'its picture is not live')
         page.wait_for_text('.tile .head', 'gone')
+        page.press('l')
+        page.wait_for_text('#notice', 'Its node is gone')
         page.click('.tile .head button:last-child')
         page.wait(lambda: page.find('#none').is_displayed(), 'it was dismissed')

@@ -53,3 +53,14 @@ def test_groups_of_diagnostics_take_every_part() -> None:
         ear.wait_for_state('active')
         parts = {f': {part}' for part in diagnosis(ear, heard)}
     assert words == parts
+
+
+def test_rviz_layout_shows_picture_and_head() -> None:
+    layout = yaml.safe_load((CONFIG / 'scope.rviz').read_text())
+    displays = {one['Name']: one for one in layout['Visualization Manager']['Displays']}
+    assert displays['Scope']['Topic']['Value'] == '/image_display'
+    assert displays['Head']['Class'] == 'rviz_default_plugins/TF'
+    # The docks that the window's state places are those that are there.
+    state = bytes.fromhex(layout['Window Geometry']['QMainWindow State'])
+    for dock in ('Scope', 'Displays'):
+        assert dock.encode('utf-16-be') in state

@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NOT_OURS = {'build', 'install', 'log'}
-SUFFIXES = {'.bash', '.c', '.cfg', '.h', '.msg', '.py', '.rules', '.toml', '.xml', '.yaml'}
+SUFFIXES = {'.bash', '.c', '.cfg', '.css', '.h', '.html', '.js', '.msg', '.py', '.rules', '.toml',
+            '.xml', '.yaml'}
 FILES = sorted(
     path for entry in ROOT.iterdir() if entry.name[0] != '.' and entry.name not in NOT_OURS
     for path in [entry, *entry.rglob('*')] if path.is_file()
@@ -31,7 +32,7 @@ def test_every_file_names_copyright_and_licence() -> None:
         str(path.relative_to(ROOT)) for path in sources
         if not {'Copyright 2026 miniscope_ros contributors',
                 'SPDX-License-Identifier: BSD-3-Clause'}
-        <= {line.strip(' #/<!->') for line in path.read_text().splitlines()[:5]}
+        <= {line.strip(' #/<!->*') for line in path.read_text().splitlines()[:5]}
     ]
     assert PYTHON_FILES and not without
 

@@ -24,14 +24,14 @@ class Panel:
 
     @property
     def port(self) -> int:
-        """Where it serves."""
+        """Return where it serves."""
         port = urlsplit(self.address).port
         assert port is not None
         return port
 
     @property
     def token(self) -> str:
-        """What it asks for; empty: nothing."""
+        """Return what it asks for; empty: nothing."""
         return self.address.partition('token=')[2]
 
 

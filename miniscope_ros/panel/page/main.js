@@ -60,12 +60,17 @@ for (const [name, one] of Object.entries(panes)) {
 function select(tile) {
   if (selected === tile) return;
   selected = tile;
-  for (const one of tiles.values()) one.element.classList.toggle('selected', one === tile && tiles.size > 1);
+  watch();
+  mark();
   showPane();
 }
 
+function mark() {
+  for (const one of tiles.values()) one.element.classList.toggle('selected', one === selected && tiles.size > 1);
+}
+
 function watch() {
-  const names = document.hidden ? [] : [...tiles.values()].filter((tile) => tile.visible).map((tile) => tile.name);
+  const names = document.hidden ? [] : [...tiles.values()].filter((tile) => tile.visible || tile === selected).map((tile) => tile.name);
   connection.send('watch', { scopes: names });
 }
 
@@ -98,7 +103,7 @@ function takeNames(names) {
   byId('none').hidden = tiles.size > 0;
   byId('tiles').classList.toggle('single', tiles.size === 1);
   if (!selected) select(tiles.values().next().value || null);
-  select(selected);
+  mark();
   watch();
   showLight();
 }
@@ -156,9 +161,11 @@ connection.addEventListener('change', () => {
 
 async function lightsOut() {
   const button = byId('lights-out');
-  button.classList.add('busy');
+  button.ariaBusy = 'true';
+  clearTimeout(noticeTimer);
+  tell({ ok: true, text: 'switching the light off …' });
   const answer = await connection.ask('lightsOut');
-  button.classList.remove('busy');
+  button.ariaBusy = 'false';
   tell(answer.ok ? answer : { ok: false, text: answer.text.includes('MAY BE ON') ? answer.text : `THE LIGHT MAY BE ON: ${answer.text}` });
 }
 
@@ -174,8 +181,8 @@ function isTyping(event) {
 function help() {
   const dialog = byId('help');
   fill(dialog, el('h2', {}, 'Keys'), el('table', {}, ...KEYS.map(([key, what]) => el('tr', {}, el('td', {}, el('kbd', {}, key)), el('td', {}, what)))),
-    el('p', { className: 'quiet' }, 'Esc closes this.'));
-  dialog.showModal();
+    el('button', { type: 'button', onclick: () => dialog.close() }, 'Close (Esc)'));
+  dialog.show();  // not modal: light off stays within reach
 }
 
 function step(by) {
@@ -191,7 +198,8 @@ const actions = {
 Object.keys(panes).forEach((name, index) => { actions[index + 1] = () => openPane(name); });
 
 document.addEventListener('keydown', (event) => {
-  if (event.key === 'Escape' && selected?.element.classList.contains('enlarged')) selected.enlarge();
+  if (event.key === 'Escape' && byId('help').open) byId('help').close();
+  else if (event.key === 'Escape' && selected?.element.classList.contains('enlarged')) selected.enlarge();
   if (event.ctrlKey || event.altKey || event.metaKey || isTyping(event)) return;
   actions[event.key]?.(event);
 });
