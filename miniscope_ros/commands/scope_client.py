@@ -13,6 +13,7 @@ from types import TracebackType
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from miniscope_ros.errors import DeviceError, Interrupted
+from miniscope_ros.watch.middleware import must_start
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
@@ -28,8 +29,9 @@ class ScopeClient:
         self._stop = stop
 
     def __enter__(self) -> ScopeClient:
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node(f'record_scope_{os.getpid()}')
+        with must_start('record_scope'):
+            rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+            self._node = rclpy.create_node(f'record_scope_{os.getpid()}')
         self._client = self._node.create_client(ChangeState, f'{self._scope}/change_state')
         return self
 
