@@ -13,7 +13,7 @@ import time
 import cv2
 from miniscope_ros.node.logging_bridge import RosHandler
 from miniscope_ros.node.scope_node import ScopeNode
-from miniscope_ros.stop import Stop, STALLED_STATUS
+from miniscope_ros.stop import STALLED_STATUS, Stop
 from miniscope_ros.watch.middleware import must_start
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor

@@ -148,11 +148,15 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         return source is not None and source.may_be_lit
 
     def fail(self, error: Exception, *, log: bool = True) -> None:
-        """Note an error outside of any transition: leave the active state and tell why."""
+        """
+        Note an error outside of any transition: leave the active state and tell why.
+
+        Called in the executor's thread, which may never get to a callback again.
+        """
         if log:
             _log.error('the executor met an error: %s', error, exc_info=error)
         self._error = f'{type(error).__name__}: {error}'
-        self._on_stopped()
+        self._deactivate_by_itself()
 
     def destroy_node(self) -> None:
         """Close the device, the light dark, whatever state the node is in."""

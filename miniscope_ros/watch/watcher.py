@@ -32,8 +32,8 @@ STALLED = signal.SIGUSR1  # as miniscope_ros.stop has it
 
 # Nothing is to be imported from the current folder, which -c and -m would put first.
 LIGHTS_OFF = (
-    "import sys; sys.path[:] = filter(None, sys.path); "
-    "from miniscope_ros.commands.lights_off import main; main()")
+    'import sys; sys.path[:] = filter(None, sys.path); '
+    'from miniscope_ros.commands.lights_off import main; main()')
 
 
 class Watcher:
@@ -42,7 +42,7 @@ class Watcher:
     def __init__(self, node: int) -> None:
         self._node = node
         self._lines = b''
-        self._opened: 'list[str] | None' = None  # arguments of lights_off
+        self._opened: list[str] | None = None  # arguments of lights_off
         self._lit = False
         self._ended = False
 
@@ -74,8 +74,8 @@ class Watcher:
 
     def _end_node(self) -> None:
         """Ask a node that hangs to end, and kill it where it does not."""
-        say(f'scope_node (process {self._node}) has given no sign of life for {SILENCE_S + GRACE_S:g} s '
-            'and its light may be on: ending it')
+        say(f'scope_node (process {self._node}) has given no sign of life for '
+            f'{SILENCE_S + GRACE_S:g} s and its light may be on: ending it')
         self._signal(STALLED)
         deadline = time.monotonic() + ENDS_IN_ORDER_S
         while not self._ended and time.monotonic() < deadline and self._listen(ENDS_S):
@@ -96,7 +96,7 @@ class Watcher:
 
 def say(text: str) -> None:
     """Write a line where the node wrote its own; nobody may be there any more to read it."""
-    try:
+    try:  # noqa: SIM105 - contextlib would have to be imported
         os.write(2, f'watcher: {text}\n'.encode())
     except OSError:
         pass

@@ -97,7 +97,7 @@ def test_what_another_program_has_made_dark_is_not_opened(tmp_path: Path) -> Non
     (['--devicetype', 'Miniscope_V3'], 2, 'unrecognized arguments'),
     (['--device-typ', 'Miniscope_V3'], 2, 'unrecognized arguments'),
     (['/dev/video0', 'more'], 2, 'unrecognized arguments'),
-    (['--device-type', 'V5'], 1, f'device type V5 is unknown; there are Mini'),
+    (['--device-type', 'V5'], 1, 'device type V5 is unknown; there are Mini'),
     (['--usb-port', '7-7'], 1, 'no DAQ box at USB port 7-7'),
 ])
 def test_arguments(tmp_path: Path, arguments: list[str], status: int, text: str) -> None:

@@ -15,21 +15,26 @@ import pytest
 SIMULATED = {'source': 'simulated', 'auto_start': False}
 VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 FIRST_PORT, PER_DOMAIN = 7400, 250  # of RTPS
+OFFSETS = (0, 10, 11)  # multicast, and the first participant's own two
 
 
 @contextlib.contextmanager
 def half_made_port() -> Iterator[int]:
-    """Yield a domain in which a program died while it made the first port."""
+    """Yield a domain in which a program died while it made the ports of a first participant."""
     numbers = itertools.count(os.getpid() + 50)
     with domain_id(lambda: next(numbers) % 100 + 1) as domain:
-        file = Path('/dev/shm', f'fastrtps_port{FIRST_PORT + PER_DOMAIN * domain}')
-        # A real one that a dead program has left would be in the way, and is of no use.
-        file.unlink(missing_ok=True)
-        file.touch()
+        files = [
+            Path('/dev/shm', f'fastrtps_port{FIRST_PORT + PER_DOMAIN * domain + offset}')
+            for offset in OFFSETS]
+        for file in files:
+            # A real one that a dead program has left would be in the way, and is of no use.
+            file.unlink(missing_ok=True)
+            file.touch()
         try:
             yield domain
         finally:
-            file.unlink(missing_ok=True)
+            for file in files:
+                file.unlink(missing_ok=True)
 
 
 @pytest.mark.skipif(

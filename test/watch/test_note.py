@@ -20,13 +20,13 @@ from miniscope_ros.watch.note import (
 import pytest
 
 NOTE = Note(17, '2-1.3', '/dev/video4', 'Miniscope_V3', '/home/größe/a b.yaml')
-HOLD = '''
+HOLD = """
 import sys
 from miniscope_ros.watch.note import DeviceLock
 lock = DeviceLock(sys.argv[1], '/dev/video4', sys.argv[2])
 print('held', flush=True)
 sys.stdin.read()
-'''
+"""
 
 
 @pytest.fixture(autouse=True)
