@@ -166,7 +166,8 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         """
         Note an error outside of any transition: leave the active state and say why.
 
-        A message that cannot be read comes from another node and ends nothing.
+        Called in the executor's thread, which may never get to a callback again. A message that
+        cannot be read comes from another node and ends nothing.
         """
         if isinstance(error, UnicodeDecodeError):
             _log.warning('a message cannot be read: %s', error)
@@ -174,7 +175,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         if log:
             _log.error('the executor met an error: %s', error, exc_info=error)
         self._error = f'{type(error).__name__}: {error}'
-        self._on_stopped()
+        self._deactivate_by_itself()
 
     def destroy_node(self) -> None:
         """Close the device, the light dark, whatever state the node is in."""

@@ -178,9 +178,10 @@ class Watch:
         os.close(gone.pipe)
         with suppress(subprocess.TimeoutExpired):
             gone.process.wait(0)
-        _log.warning('the watcher has ended (exit status %s); starting another one',
-                     gone.process.returncode)
-        if self._note is not None:
-            self._start()
-            if self._watcher is not None:
-                self._send(self._opened())
+        if self._note is None:
+            return  # one is started with the next opening
+        self._start()
+        if self._watcher is not None:
+            self._send(self._opened())
+            _log.warning('the watcher had ended (exit status %s); another one was started',
+                         gone.process.returncode)

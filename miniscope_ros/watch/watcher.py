@@ -10,7 +10,6 @@ known to be dark and closed, and once a second `lit` or `dark`. The end of the p
 the node. Signs of life that are missing while the light may be on are a node that hangs.
 """
 
-import contextlib
 import json
 import os
 import select
@@ -97,8 +96,10 @@ class Watcher:
 
 def say(text: str) -> None:
     """Write a line where the node wrote its own; nobody may be there any more to read it."""
-    with contextlib.suppress(OSError):
+    try:  # noqa: SIM105 - contextlib would have to be imported
         os.write(2, f'watcher: {text}\n'.encode())
+    except OSError:
+        pass
 
 
 def main(node: int, python_path: str) -> None:

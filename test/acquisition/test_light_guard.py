@@ -296,7 +296,7 @@ def test_lights_off_after_a_kill(
     program.wait(10)
     assert rig.box.led > 0.4
     before = len(rig.box.executed)
-    done = lights_off(rig, rig.box.by_path)
+    done = lights_off(rig, rig.box.by_path, '--device-type', 'Miniscope_V4_BNO')
     assert (done.returncode, done.stdout) == (0, 'The light of the Miniscope_V4_BNO is dark.\n')
     assert rig.box.led == 0.0
     assert rig.box.executed[before:][-6:] == 3 * DARK

@@ -377,9 +377,8 @@ def test_a_dds_profile_of_the_user_stays() -> None:
     own = {name: value for name, value in os.environ.items() if name not in PROFILES}
     for given, expected in (
             ({PROFILES[0]: '/users/own.xml'}, '/users/own.xml'), ({}, 'config/fastdds.xml')):
-        with launched(
-                environment={**own, **given, 'ROS_DISTRO': 'jazzy'}, **SIMULATED) as launch, \
-                Listener() as ear:
+        environment = {**own, **given, 'ROS_DISTRO': 'jazzy'}
+        with launched(environment=environment, **SIMULATED) as launch, Listener() as ear:
             assert ear.state
             profiles = [
                 process.environ() for process in launch.programs('scope_node')][0]

@@ -97,7 +97,7 @@ def told_while_away(box: Box, name: str, returns: bool) -> End:
     box.unplug()
     node.wait_for_output('not back yet')  # which says that the light may be on
     before, lines = len(box.executed), len(node.lines)
-    deadline = time.monotonic() + SOON
+    deadline = time.monotonic() + SOON * slowness()
     node.send_signal(signal.SIGINT)
     if returns:
         node.wait_for_output('waiting up to 2 s')
@@ -116,7 +116,7 @@ def told_when_frames_are_slow(box: Box, name: str, frozen: bool) -> End:
     if frozen:
         box.freeze()
     node.send_signal(signal.SIGINT)
-    status = node.exit_status(SOON)
+    status = node.exit_status(SOON * slowness())
     box.reset()  # for the watcher, which waits for frames
     node.wait()
     return End(box, node, True, status=status, led=box.led)

@@ -13,6 +13,7 @@ from listening import is_dark, lights, Listener, RELIABLE, stamp_ns
 from node_process import ENTRY_POINT, NodeProcess, scope_node
 import pytest
 from recording_folders import scenes, write_miniscope_daq
+from slowness import slowness
 from together import Outcomes, run_at_once
 
 LED = 20.0
@@ -22,7 +23,7 @@ SOON = 4.0  # [s]; launch sends SIGTERM 5 s after SIGINT, and loses patience the
 
 def ended(node: NodeProcess) -> None:
     """Check that it ends by itself, without a complaint."""
-    assert node.wait(SOON) == 0, node.output
+    assert node.wait(SOON * slowness()) == 0, node.output
     assert not node.said(r'Traceback|Error|\[ERROR\]|\[WARN\](?!.*runs as root)'), node.output
 
 
@@ -126,7 +127,7 @@ def while_the_box_is_away(name: str) -> None:
         assert ear.trigger('hard_reset').success
         node.wait_for_output('the device is lost')
         node.send_signal(signal.SIGINT)
-        assert node.wait(SOON) == 0, node.output
+        assert node.wait(SOON * slowness()) == 0, node.output
         # Made dark if it could be opened again so soon, else that is said.
         ear.wait_until(lambda: is_dark(changes) or node.said('THE LIGHT MAY STILL BE ON'), 'told')
 
@@ -156,7 +157,7 @@ SCENARIOS = {
            (during_activation, [signal.SIGINT], {'number': signal.SIGINT}),
            (during_activation, [signal.SIGTERM], {'number': signal.SIGTERM}),
            *((while_active, numbers, {'numbers': numbers}) for numbers in (
-               [signal.SIGINT], [signal.SIGTERM], [signal.SIGHUP],
+               [signal.SIGINT], [signal.SIGTERM], [signal.SIGHUP], [signal.SIGQUIT],
                [signal.SIGINT, signal.SIGTERM], [signal.SIGINT] * 5)))},
     'while_the_box_is_away': while_the_box_is_away,
     'while_a_recording_is_played': while_a_recording_is_played}

@@ -4,8 +4,9 @@
 Scope nodes that go wrong in ways of their own; run as a program, the first argument says how.
 
 transition: an exception in a transition; capture: in the capture thread; executor: in a callback;
-stuck: in a C function that holds the interpreter's lock; context: a program that ends its context
-before it destroys the node.
+broken: an executor that always fails; shutdown: in the last transition; stuck: in a C function
+that holds the interpreter's lock; context: a program that ends its context before it destroys
+the node.
 """
 import ctypes
 import sys
@@ -65,7 +66,30 @@ class Stuck(ScopeNode):
         ctypes.PyDLL(None).sleep(1000)
 
 
+class BrokenExecutor(ScopeNode):
+    """Is spun by an executor that fails for ever once the light is on."""
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        result = super().on_activate(state)
+        print('lit', flush=True)
+        run.SingleThreadedExecutor.spin_once = self.spin_in_vain
+        return result
+
+    @staticmethod
+    def spin_in_vain(executor: object, timeout_sec: float) -> None:
+        print('failed again', flush=True)
+        raise RuntimeError('an executor that fails')
+
+
+class FailingShutdown(ScopeNode):
+    """Fails in the shutdown transition itself."""
+
+    def trigger_shutdown(self) -> TransitionCallbackReturn:
+        raise RuntimeError('a shutdown that fails')
+
+
 KINDS = {
+    'broken': BrokenExecutor, 'shutdown': FailingShutdown,
     'transition': FailingTransition, 'capture': FailingCapture, 'executor': FailingCallback,
     'stuck': Stuck}
 

@@ -1,0 +1,90 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The start of the middleware: large images get through, and one that hangs is ended."""
+from collections.abc import Iterator
+import contextlib
+import itertools
+import os
+from pathlib import Path
+
+from domain_coordinator import domain_id
+from node_process import NodeProcess
+import psutil
+import pytest
+
+SIMULATED = {'source': 'simulated', 'auto_start': False}
+VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+FIRST_PORT, PER_DOMAIN = 7400, 250  # of RTPS
+OFFSETS = (0, 10, 11)  # multicast, and the first participant's own two
+
+
+@contextlib.contextmanager
+def half_made_port() -> Iterator[int]:
+    """Yield a domain in which a program died while it made the ports of a first participant."""
+    numbers = itertools.count(os.getpid() + 50)
+    with domain_id(lambda: next(numbers) % 100 + 1) as domain:
+        files = [
+            Path('/dev/shm', f'fastrtps_port{FIRST_PORT + PER_DOMAIN * domain + offset}')
+            for offset in OFFSETS]
+        for file in files:
+            # A real one that a dead program has left would be in the way, and is of no use.
+            file.unlink(missing_ok=True)
+            file.touch()
+        try:
+            yield domain
+        finally:
+            for file in files:
+                file.unlink(missing_ok=True)
+
+
+@pytest.mark.skipif(
+    'fastrtps' not in os.environ.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp'),
+    reason='only Fast DDS has such files')
+def test_a_half_made_port_ends_the_program_with_the_cure() -> None:
+    with half_made_port() as domain:
+        node = NodeProcess(SIMULATED, environment={'ROS_DOMAIN_ID': str(domain)})
+        assert node.wait() == 1, node.output
+    line, = node.lines
+    assert 'scope_node: the middleware has not started within 10 s' in line
+    assert 'delete /dev/shm/fastrtps_*' in line
+
+
+@pytest.mark.parametrize(('distribution', 'given', 'expected'), [
+    ('jazzy', {}, [True, False]), ('humble', {}, [True, False]), ('kilted', {}, [False, True]),
+    ('jazzy', {VARIABLES[1]: '/own.xml'}, [True, '/own.xml']),
+    ('jazzy', {VARIABLES[0]: '/own.xml'}, ['/own.xml', False])])
+def test_the_profile_is_loaded_where_the_user_has_none(
+        monkeypatch: pytest.MonkeyPatch, distribution: str, given: dict[str, str],
+        expected: list[bool | str]) -> None:
+    from miniscope_ros.watch.middleware import load_profile
+    for variable in VARIABLES:
+        monkeypatch.setenv(variable, '')  # put back afterwards
+        monkeypatch.delenv(variable)
+    for variable, value in given.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setenv('ROS_DISTRO', distribution)
+    load_profile()
+    for variable, wanted in zip(VARIABLES, expected, strict=True):
+        found = os.environ.get(variable)
+        if isinstance(wanted, str):
+            assert found == wanted
+        elif wanted:
+            assert found is not None and Path(found).name == 'fastdds.xml'
+            assert Path(found).is_file()
+        else:
+            assert found is None
+
+
+def test_a_node_by_itself_has_room_for_large_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    node = NodeProcess({**SIMULATED, 'auto_start': True})
+    try:
+        node.wait_for_output('configured')
+        segments = [
+            os.stat(area.path).st_size for area in psutil.Process(node.pid).memory_maps()
+            if area.path.startswith('/dev/shm/') and os.path.exists(area.path)]
+        # Of Fast DDS's own it would be half a megabyte.
+        assert max(segments) >= 64 << 20
+    finally:
+        assert node.stop() == 0
