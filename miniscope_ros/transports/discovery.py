@@ -71,10 +71,9 @@ def find(device: str) -> VideoNode:
 
 
 def find_camera(device: str) -> VideoNode:
-    """Return the camera that the parameter device names, like find(); without a name no box."""
-    cameras = [found for found in scan() if device or not found.is_box]
+    """Return the camera that the parameter device names, like find()."""
     return _choose(
-        device, cameras, 'camera', 'no camera found: check its cable (`lsusb` must list it)')
+        device, scan(), 'camera', 'no camera found: check its cable (`lsusb` must list it)')
 
 
 def find_port(usb_port: str) -> VideoNode | None:
