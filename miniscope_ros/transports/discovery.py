@@ -173,10 +173,9 @@ def boxes() -> list[VideoNode]:
 
 
 def find_camera(device: str) -> VideoNode:
-    """Return the camera that the parameter device names, like find_box(); unnamed no box."""
-    cameras = [found for found in scan() if device or not found.is_box]
+    """Return the camera that the parameter device names, like find_box()."""
     return _choose(
-        device, cameras, 'camera', 'no camera found: check its cable (`lsusb` must list it)')
+        device, scan(), 'camera', 'no camera found: check its cable (`lsusb` must list it)')
 
 
 def find_port(usb_port: str) -> VideoNode | None:

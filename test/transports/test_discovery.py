@@ -87,16 +87,7 @@ def test_other_cameras_are_no_boxes(make_rig: MakeRig) -> None:
     assert discovery.find_port('1-2') is None
     with pytest.raises(DeviceError, match='/dev/video0 is no DAQ box'):
         discovery.find_box('/dev/video0')
-    assert discovery.find_camera('').vendor == '046d'
-    assert discovery.find_camera('2').vendor == '04b4'  # only if it is named
-    turn_into_webcam(rig, '1-3')
     with pytest.raises(DeviceError, match='more than one camera'):
-        discovery.find_camera('')
-
-
-def test_a_box_alone_is_no_camera(make_rig: MakeRig) -> None:
-    make_rig([BoxConfig()])
-    with pytest.raises(DeviceError, match='no camera found'):
         discovery.find_camera('')
 
 
