@@ -29,8 +29,10 @@ fi
 export PYTHONPATH="$_root${PYTHONPATH:+:$PYTHONPATH}"
 
 # Fast DDS up to 2 and from 3 on read one each, and 3 warns of the other. The user's own stays.
-case "${ROS_DISTRO:-jazzy}" in
+case "$ROS_DISTRO" in
     humble | iron | jazzy) _profile=FASTRTPS_DEFAULT_PROFILES_FILE ;;
+    '') [ -d "$_env/share/fastdds" ] && _profile=FASTDDS_DEFAULT_PROFILES_FILE \
+            || _profile=FASTRTPS_DEFAULT_PROFILES_FILE ;;
     *) _profile=FASTDDS_DEFAULT_PROFILES_FILE ;;
 esac
 export "$_profile=${!_profile:-$_root/config/fastdds.xml}"
