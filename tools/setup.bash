@@ -28,7 +28,13 @@ fi
 # The checkout comes first: an edited file is used at once.
 export PYTHONPATH="$_root${PYTHONPATH:+:$PYTHONPATH}"
 
-# Fast DDS up to 2 and from 3 on read one each. The user's own profile stays.
-export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$_root/config/fastdds.xml}"
-export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$_root/config/fastdds.xml}"
+# Fast DDS up to 2 and from 3 on read one each, and 3 warns of the other. The user's own stays.
+case "$ROS_DISTRO" in
+    humble | iron | jazzy) _profile=FASTRTPS_DEFAULT_PROFILES_FILE ;;
+    '') [ -d "$_env/share/fastdds" ] && _profile=FASTDDS_DEFAULT_PROFILES_FILE \
+            || _profile=FASTRTPS_DEFAULT_PROFILES_FILE ;;
+    *) _profile=FASTDDS_DEFAULT_PROFILES_FILE ;;
+esac
+export "$_profile=${!_profile:-$_root/config/fastdds.xml}"
+unset _profile
 unset _root _env _site

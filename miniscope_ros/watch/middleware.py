@@ -25,7 +25,10 @@ def profile_variable() -> str:
 
     Fast DDS 2 reads the one, Fast DDS 3 the other and warns of the first.
     """
-    old = os.environ.get('ROS_DISTRO', 'jazzy') in _OLD_DISTRIBUTIONS
+    distribution = os.environ.get('ROS_DISTRO')
+    # Wheels of ROS 2 name no distribution; Fast DDS has had this name since 3.
+    old = distribution in _OLD_DISTRIBUTIONS if distribution else not any(
+        (prefix / 'share' / 'fastdds').is_dir() for prefix in _prefixes())
     return 'FASTRTPS_DEFAULT_PROFILES_FILE' if old else 'FASTDDS_DEFAULT_PROFILES_FILE'
 
 
@@ -40,10 +43,14 @@ def load_profile() -> None:
 def _profile() -> Path | None:
     """Return the package's file of profiles, of the checkout or of the installation."""
     places = [Path(__file__).parents[2]]
-    places += [Path(prefix, 'share', 'miniscope_ros')
-               for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if prefix]
+    places += [prefix / 'share' / 'miniscope_ros' for prefix in _prefixes()]
     files = (place / 'config' / 'fastdds.xml' for place in places)
     return next((file for file in files if file.is_file()), None)
+
+
+def _prefixes() -> list[Path]:
+    return [Path(prefix)
+            for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if prefix]
 
 
 @contextmanager

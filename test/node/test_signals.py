@@ -64,9 +64,12 @@ def during_configure(name: str, number: int, controls_sent: int) -> None:
         ear.wait_for(changes, controls_sent)
         node.send_signal(number)
         ended(node)
-        assert not node.said('configured')
         assert {value for value, _ in lights(changes)} <= {0.0}
-        assert not changes or node.said('configure was given up')
+        gave_up, finished = node.said('configure was given up'), node.said('configured')
+        assert not (gave_up and finished)
+        # After the last control it may be faster than the signal.
+        assert not finished or controls_sent == 5
+        assert not changes or gave_up or finished
 
 
 def during_activation(name: str, number: int) -> None:
