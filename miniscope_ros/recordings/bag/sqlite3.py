@@ -160,7 +160,6 @@ class _Rows:
                 error if isinstance(error, apsw.Error) else apsw.CorruptError(str(error)))
             return None
 
-
     def _start(self, row: int, leading: int) -> bytes:
         blob = self._connection.blob_open('main', 'messages', 'data', row, False)
         with closing(blob):
