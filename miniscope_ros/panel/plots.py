@@ -20,7 +20,7 @@ from rclpy.subscription import Subscription
 
 SPAN_S = 60.0
 _QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
-_MOST_SAMPLES = 20_000
+_MOST_SAMPLES = 20_000  # of the last minute, whatever the stamps say
 
 Sample = tuple[int, list[float]]
 """A number that rises by 1, and what the page plots."""
@@ -76,7 +76,7 @@ class FrameSamples:
             self.evidences.clear()
         elif self._previous_ns:
             interval_ms = (stamp_ns - self._previous_ns) / 1e6
-            self.frames.append((
+            keep(self.frames, (
                 self._next(), [stamp_ns / 1e6, round(interval_ms, 3), frame.lost_before]))
         self._previous_ns = stamp_ns
         self.contents[_name(Content, frame.content)] += 1
@@ -92,23 +92,30 @@ class FrameSamples:
 
     def _on_row(self, row: Any) -> None:
         stamp_ms = row.header.stamp.sec * 1e3 + row.header.stamp.nanosec / 1e6
-        self.turns.append((self._next(), [stamp_ms, *(
+        keep(self.turns, (self._next(), [stamp_ms, *(
             round(part, 5) for part in (row.qw, row.qx, row.qy, row.qz))]))
 
     def after(self, number: int) -> tuple[int, list[list[float]], list[list[float]]]:
         """Return the newest number, and the frames and turns that came after a number."""
-        return self._number, _after(self.frames, number), _after(self.turns, number)
+        return self._number, after(self.frames, number), after(self.turns, number)
 
     def summary(self) -> dict[str, Any]:
         """Return counts since the first frame of this acquisition that was seen here."""
         return {**self.last, 'contents': dict(self.contents), 'evidences': dict(self.evidences)}
 
 
-def _after(samples: deque[Sample], number: int) -> list[list[float]]:
+def keep(samples: deque[Sample], sample: Sample) -> None:
+    """Add a sample, whose first value is its stamp [ms], and drop those older than a minute."""
+    samples.append(sample)
+    while sample[1][0] - samples[0][1][0] > SPAN_S * 1e3:
+        samples.popleft()
+
+
+def after(samples: deque[Sample], number: int) -> list[list[float]]:
+    """Return the samples with a higher number, oldest first."""
     newest: list[list[float]] = []
-    last_ms = samples[-1][1][0] if samples else 0.0
     for count, sample in reversed(samples):
-        if count <= number or last_ms - sample[0] > SPAN_S * 1e3:
+        if count <= number:
             break
         newest.append(sample)
     return newest[::-1]
