@@ -256,5 +256,3 @@ def _trigger(links: list[ScopeLink], parameters: dict[str, dict[str, Any]]) -> T
         if values.get('trigger.action') == 'record' and isinstance(number, int) and number >= 0:
             return Trigger(link, number)
     return None
-
-

@@ -216,4 +216,3 @@ def test_lost_frames_make_the_recording_fail(tmp_path: Path) -> None:
             assert session.wait_for(RecordingStatus.FAILED).message
         else:
             assert status == 0 and certificate.verify(bag) == []
-
