@@ -112,7 +112,10 @@ class ScopeLink:
         it has been started again and has ended by then. So the latest one counts.
         """
         present = self._graph.publishers(f'{self.name}/control_changes')
-        self._current = present - self._known or self._current
+        if present - self._known:
+            if self._counting and self._current:
+                self.has_ended = self.published.begins_anew = True
+            self._current = present - self._known
         self._known |= present
         return bool(self._current & present)
 
