@@ -231,8 +231,9 @@ class Recording:
         trigger = self._plan.trigger
         if trigger is None:
             return
+        self._say(RecordingState.WAITING_FOR_TRIGGER)
         on_begun()
-        said = 0.0
+        said = time.monotonic()
         while not trigger.is_high():
             if self._stop.is_set() or self._graph.stop.is_set():
                 raise Interrupted('told to end')
