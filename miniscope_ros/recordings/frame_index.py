@@ -48,9 +48,9 @@ class FrameRuns:
     def __init__(self) -> None:
         self.runs: list[Run] = []
 
-    def add(self, index: int) -> None:
-        """Take the next message's frame_index."""
-        if self.runs and index > self.runs[-1].last:
+    def add(self, index: int, *, anew: bool = False) -> None:
+        """Take the next message's frame_index; anew: it comes from another publisher."""
+        if self.runs and index > self.runs[-1].last and not anew:
             self.runs[-1].last = index
             self.runs[-1].count += 1
         else:

@@ -89,5 +89,5 @@ class BagFile:
 
     @property
     def sha256(self) -> str:
-        """The checksum of all that was written."""
+        """Return the checksum of all that was written."""
         return self._hash.hexdigest()

@@ -68,6 +68,11 @@ class Graph:
         """Return whether anybody publishes a topic."""
         return bool(self.node.count_publishers(topic))
 
+    def publishers(self, topic: str) -> set[str]:
+        """Return what tells the publishers of a topic apart."""
+        return {str(info.endpoint_gid)
+                for info in self.node.get_publishers_info_by_topic(topic)}
+
     def has_subscriber(self, topic: str, name: str) -> bool:
         """Return whether a node of this name listens to a topic."""
         return any(info.node_name == name

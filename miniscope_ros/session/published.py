@@ -26,6 +26,7 @@ class Published:
         self.first_stamp_ns = 0
         self.period_ns = 0  # between the first two frames
         self.verdicts: dict[str, Counter[str]] = {name: Counter() for name in _VERDICTS}
+        self.begins_anew = False  # the next frame is that of another node of this name
         self._stamp_ns = 0
 
     @property
@@ -41,7 +42,8 @@ class Published:
         elif self.runs.count == 1:
             self.period_ns = stamp - self._stamp_ns
         self._stamp_ns = stamp
-        self.runs.add(info.frame_index)
+        self.runs.add(info.frame_index, anew=self.begins_anew)
+        self.begins_anew = False
         first = info.capture_index if self.capture is None else self.capture[0]
         self.capture = first, info.capture_index
         self.lost += info.lost_before

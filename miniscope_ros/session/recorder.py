@@ -100,7 +100,7 @@ class Recorder:
 
     @property
     def books(self) -> Books | None:
-        """What it says that it has written; None for rosbag2, which says nothing."""
+        """Return what it says that it has written; None for rosbag2, which says nothing."""
         return self._books if self.kind == 'builtin' else None
 
     def _read(self) -> None:
@@ -183,5 +183,3 @@ def _builtin(folder: Path, name: str, settings: RecordSettings) -> list[str]:
     if settings.storage.startswith('zstd'):
         command.append('--compress')
     return command
-
-

@@ -231,8 +231,9 @@ class Recording:
         trigger = self._plan.trigger
         if trigger is None:
             return
+        self._say(RecordingState.WAITING_FOR_TRIGGER)
         on_begun()
-        said = 0.0
+        said = time.monotonic()
         while not trigger.is_high():
             if self._stop.is_set() or self._graph.stop.is_set():
                 raise Interrupted('told to end')
@@ -310,10 +311,11 @@ class Recording:
     def _observe(self, now: float) -> None:
         self._recorder_is_well()
         assert self._recorder is not None
-        frames = sum(link.published.frames for link in self._links)
+        # Those that we heard of: of no others is it sure that the recorder could hear of them.
+        frames = {link: link.published.runs.count for link in self._links}
         self._guard.observe(Progress(
-            now, self._recorder.bytes(), frames,
-            sum(link.published.frames * link.frame_bytes for link in self._links)))
+            now, self._recorder.bytes(), sum(frames.values()),
+            sum(count * link.frame_bytes for link, count in frames.items())))
         books = self._recorder.books
         if books is not None:
             for topic, lost in books.lost.items():
@@ -328,6 +330,9 @@ class Recording:
 
     def _look_for_scopes(self, now: float) -> None:
         gone = [link for link in self._links if not link.is_there]
+        for link in self._links:
+            if link.has_ended and link not in gone:
+                self._warn(f'{link.name} HAS ENDED during the recording, and was started again')
         if not gone:
             self._gone_since = math.inf
             return
@@ -431,7 +436,10 @@ class Recording:
             verdict = 'incomplete'
         certificate.write(
             self._plan.folder,
-            self._certificate(verdict, str(error or self._reason), problems, recorded),
+            self._certificate(
+                verdict, str(error) if error is not None else '; '.join(self._warnings)
+                if verdict == 'incomplete' and self._warnings else self._reason,
+                problems, recorded),
             books.sha256 if books is not None else {})
         return error
 

@@ -40,6 +40,8 @@ class ScopeLink:
         self.was_active = False  # before the recording
         self.has_ended = False  # during the recording, and may be back
         self._counting = False
+        self._known: set[str] = set()  # publishers of the node, and of any before it
+        self._current: set[str] = set()
         self._graph = graph
         node = graph.node
         self._change = node.create_client(ChangeState, f'{self.name}/change_state')
@@ -103,8 +105,19 @@ class ScopeLink:
 
     @property
     def is_there(self) -> bool:
-        """Whether the node runs."""
-        return self._graph.has_publisher(f'{self.name}/control_changes')
+        """
+        Whether the node runs.
+
+        One that was killed stays in the graph until DDS misses it, 20 s with Fast DDS, also when
+        it has been started again and has ended by then. So the latest one counts.
+        """
+        present = self._graph.publishers(f'{self.name}/control_changes')
+        if present - self._known:
+            if self._counting and self._current:
+                self.has_ended = self.published.begins_anew = True
+            self._current = present - self._known
+        self._known |= present
+        return bool(self._current & present)
 
     def await_node(self) -> None:
         """Wait until the node can be asked; DeviceError, Interrupted."""

@@ -55,7 +55,7 @@ class Device:
 
     @property
     def node(self) -> str:
-        """The node's full name, as /lab/miniscope."""
+        """Return the full name of the node, as /lab/miniscope."""
         return '/' + '/'.join(filter(None, (*self.namespace.split('/'), self.name)))
 
     @property
@@ -65,7 +65,7 @@ class Device:
 
     @property
     def own_topics(self) -> tuple[str, ...]:
-        """The full names of the topics of a node that is not ours."""
+        """Return the full names of the topics of a node that is not ours."""
         return tuple(topic if topic.startswith('/') else f'{self.node}/{topic}'
                      for topic in self.topics)
 

@@ -193,8 +193,6 @@ class SessionNode(Node):  # type: ignore[misc]
         plan = replace(
             request.plan, documents=self._documents(), facts=facts, trigger=trigger,
             ends_with_scopes=ends_with_scopes, returns_s=returns_s)
-        if request.notes:
-            self._take_note(String(data=request.notes))
         recording = Recording(plan, graph, links, request.stop, self._publish)
 
         def begin() -> None:
@@ -256,5 +254,3 @@ def _trigger(links: list[ScopeLink], parameters: dict[str, dict[str, Any]]) -> T
         if values.get('trigger.action') == 'record' and isinstance(number, int) and number >= 0:
             return Trigger(link, number)
     return None
-
-

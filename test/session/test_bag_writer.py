@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The bags that the built-in recorder writes, read by three other programs."""
 from collections.abc import Iterator
+import os
 from pathlib import Path
+import shutil
+import tempfile
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -158,6 +161,30 @@ def test_a_deleted_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match='deleted while it was being recorded'):
         bag.check()
     bag.rescue()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason='only root can become somebody else')
+def test_a_folder_that_becomes_read_only_is_told() -> None:
+    nobody = 65534
+    folder = Path(tempfile.mkdtemp())  # others may pass through where it is, unlike tmp_path
+    try:
+        os.chown(folder, nobody, nobody)
+        child = os.fork()
+        if child == 0:
+            status = 2
+            try:
+                os.setuid(nobody)
+                bag = filled(folder / 'bag', 3)
+                bag.check()
+                (folder / 'bag').chmod(0o555)
+                bag.check()
+            except PermissionError as error:
+                status = 0 if 'has become read-only' in str(error) else 3
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_definitions_hold_all_that_they_refer_to() -> None:

@@ -15,6 +15,7 @@ from miniscope_ros.session.session_file import (
     RecordSettings,
 )
 import pytest
+import yaml
 
 SCOPE = {'scopes': [{'name': 'a'}]}
 NOW = datetime(2026, 11, 26, 5, 4, 31)
@@ -99,3 +100,23 @@ def test_no_name_of_an_animal_leaves_the_folder(animal: str) -> None:
     folder = folder_name(RecordSettings(folder='/data/{animal}/x'), {'animal': animal}, '', NOW)
     assert folder.parent.parent == Path('/data')
     assert '..' not in folder.parts
+
+
+def test_the_example_of_the_documentation_is_valid() -> None:
+    text = (Path(__file__).parents[2] / 'docs' / 'recording.md').read_text(encoding='utf-8')
+    example = text.partition('```yaml\n')[2].partition('```')[0]
+    session = parse_session(yaml.safe_load(example))
+    assert [device.node for device in session.devices] == ['/lab/scope1', '/behaviour', '/side']
+
+
+def test_every_key_of_the_section_record_is_in_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / 'docs' / 'recording.md').read_text(encoding='utf-8')
+    table = text.partition('## The section `record`')[2].partition('\nThe images')[0]
+    rows = [line.split('|')[1:3] for line in table.splitlines() if line.startswith('| ')][1:]
+    told = {key.strip(): value.strip() for keys, value in rows for key in keys.split(',')}
+    defaults = vars(RecordSettings())
+    assert set(told) == set(defaults)
+    for key, value in defaults.items():
+        shown = str(value).lower() if isinstance(value, bool) else \
+            f'{value:g}' if isinstance(value, float) else value
+        assert told[key] == shown, key

@@ -8,7 +8,7 @@ import signal
 from listening import Listener
 from miniscope_msgs.msg import ControlChange, RecordingStatus
 from miniscope_ros.recordings import certificate
-from node_process import scope_node
+from node_process import NodeProcess, scope_node
 import pytest
 from recording_sessions import (
     messages,
@@ -191,3 +191,37 @@ def test_a_scope_that_is_not_there_makes_the_start_fail(tmp_path: Path) -> None:
         assert session.ear.state == 'inactive'
         assert session.node.stop() == 1
     assert not (tmp_path / 'bags').exists()
+
+
+def test_a_scope_that_is_started_again_is_recorded_on(tmp_path: Path) -> None:
+    bag = tmp_path / 'bag'
+    # Without the arguments of ROS that every node gets here.
+    program = ('import sys; from miniscope_ros.commands.record_scope import main; '
+               "main(sys.argv[1:sys.argv.index('--ros-args')])")
+    command = ('-c', program, '/a', str(bag), '--respawn', '--recorder', 'builtin',
+               '--min-free-gb', '0', '--stop-free-gb', '0')
+    started = [NodeProcess({**SIMULATED, 'auto_start': False}, remap={'__node': 'a'})]
+    try:
+        with Listener('/a') as ear:
+            infos = ear.listen('frame_info')
+            recording = NodeProcess(python=command)
+            started.append(recording)
+            ear.wait_for(infos, 90)  # more than the next node publishes unheard
+            started[0].kill()
+            count = len(infos)
+            started.append(NodeProcess(SIMULATED, remap={'__node': 'a'}))
+            ear.wait_for(infos, count + 40)
+            recording.send_signal(signal.SIGINT)
+            assert started[-1].stop() == 0
+            assert recording.wait() == 0, recording.output
+    finally:
+        for process in started:
+            if process.alive:
+                process.kill()
+            print(process.output)  # pytest shows it where the test fails
+    runs = certificate.read(bag)['topics']['/a/frame_info']['runs']
+    assert len(runs) == 2
+    assert runs[0][0] == 0
+    assert all(last - begin + 1 == count for begin, last, count in runs)
+    problem, = certificate.verify(bag)
+    assert 'incomplete: /a HAS ENDED during the recording, and was started again' in problem

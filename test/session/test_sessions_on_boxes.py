@@ -79,8 +79,10 @@ def test_recordings_follow_a_digital_input(tmp_path: Path) -> None:
             tmp_path, {'a': {'trigger.action': 'record', 'trigger.input': 0}},
             record={'recorder': 'builtin', 'folder': str(tmp_path / 'bags' / '{time}')})
         with scope_node({**LIT, 'device': box.by_path}, remap={'__node': 'a'}), \
-                session_node(file, '--start') as session:
+                session_node(file) as session:
             infos = session.ear.listen('frame_info')
+            answer = session.start(notes='by the input')
+            assert answer.success, answer.message
             seen: set[str] = set()
             for _ in range(2):
                 wait_until_armed(session, seen)
@@ -102,3 +104,4 @@ def test_recordings_follow_a_digital_input(tmp_path: Path) -> None:
             assert told['reason'] == 'its trigger went low'
             assert told['scopes']['/a']['first_index'] == 0
             assert certificate.verify(bag) == []
+            assert [note.text for note in messages(bag)['/session/notes']] == ['by the input']
