@@ -7,6 +7,7 @@ from itertools import pairwise
 from miniscope_ros.acquisition.content import ContentChecker
 from miniscope_ros.daq.catalogue import load_catalogue
 from miniscope_ros.model import Content
+from miniscope_ros.simulation.head_motion import HeadPath
 from miniscope_ros.simulation.scene import Exposure, Scene
 import numpy as np
 from picture_damage import add_bands, deviation, Image, KINDS, misplace
@@ -22,10 +23,10 @@ def scene_frames(
         count: int, *, size: tuple[int, int] = (608, 608), seed: int = 1, brightness: float = 0.3,
         first: int = 0, defocus: float = 0.0) -> Iterator[Image]:
     """Yield frames of the simulated tissue, at 30 frames/s."""
-    scene = Scene(*size, seed=seed, step_s=1 / 30)
+    scene = Scene(*size, seed=seed, head=HeadPath(seed))
     yuyv = np.empty((size[1], size[0], 2), np.uint8)
     for number in range(first, first + count):
-        scene.render(number, Exposure(brightness, 1.0, defocus), yuyv)
+        scene.render(number / 30, Exposure(brightness, 1.0, defocus), yuyv)
         yield yuyv[..., 0].copy()
 
 
