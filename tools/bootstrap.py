@@ -179,6 +179,17 @@ def ros_packages():
     return found
 
 
+def pins_of(distribution):
+    """Return the file of pins; those of ROS packages are Jazzy's."""
+    pins = TOOLS / 'constraints.txt'
+    if distribution == 'jazzy':
+        return pins
+    others = ENV / 'constraints.txt'
+    others.write_text(''.join(
+        line for line in pins.read_text().splitlines(True) if not line.startswith('ros-')))
+    return others
+
+
 def numpy_of_ros():
     """Return the version of numpy that the packages of the sourced ROS 2 were built for."""
     try:
@@ -229,7 +240,7 @@ def make_environment(for_tests):
     if HAS_ROS and for_tests:
         install(pip, f'numpy=={numpy}', '-r', TOOLS / 'test.txt')
     elif not HAS_ROS:
-        install(pip, '-c', pins, *ros_packages(),
+        install(pip, '-c', pins_of(DISTRO), *ros_packages(),
                 *(['-r', TOOLS / 'test.txt'] if for_tests else []))
         mend_wheels(ENV / 'lib' / 'python{}.{}'.format(*sys.version_info) / 'site-packages')
     stamp.write_text('\n'.join(wanted))
