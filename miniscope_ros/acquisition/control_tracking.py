@@ -34,8 +34,13 @@ class ControlTracker:
         """Take in what was just sent."""
         self._held.append((event, lighting_up))
 
-    def resolve(self, stamp_ns: int, capture_index: int) -> None:
-        """Tell what a frame with this stamp [ns] makes known."""
+    def resolve(self, stamp_ns: int, capture_index: int, uncertainty: int = 0) -> None:
+        """
+        Tell what a frame with this stamp [ns] makes known.
+
+        uncertainty is by how many frames its capture_index may still be too low: the loss of one
+        frame is reported only when a second frame shows it.
+        """
         if not self._held:
             return
         held, self._held = self._held, []
@@ -45,7 +50,7 @@ class ControlTracker:
             elif lighting_up:
                 self.tell(event, capture_index)
             elif event.sent_ns <= stamp_ns:
-                self.tell(event, capture_index + _CERTAIN)
+                self.tell(event, capture_index + _CERTAIN + min(1, uncertainty))
             else:
                 self._held.append((event, lighting_up))
 

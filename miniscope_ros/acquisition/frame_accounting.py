@@ -59,7 +59,9 @@ class FrameAccounting:
         self.loss = LossAccount(Period(constant=source.has_constant_rate))
         self._source = source
         self._discarded = False
-        self._stopped_ns: int | None = None  # CLOCK_MONOTONIC, when the stream was stopped
+        self._stopped_ns: int | None = None  # CLOCK_MONOTONIC, since when no frame came
+        self._counted_ns = 0  # until when that is in _closed_ns
+        self._arrived_ns = 0  # when the last frame of any kind arrived
         self._closed_ns = 0  # how long none was open since the last published frame
         self.begin()
 
@@ -80,9 +82,13 @@ class FrameAccounting:
         self._edges_known = True
 
     def stream_stopped(self) -> None:
-        """Note that the stream was closed: from now on nobody knows whether the scope runs."""
+        """
+        Note that the stream was closed.
+
+        Since its last frame nobody knows whether the scope runs: the box may have been frozen.
+        """
         if self._stopped_ns is None:
-            self._stopped_ns = time.monotonic_ns()
+            self._stopped_ns = self._arrived_ns or time.monotonic_ns()
 
     def stream_restarted(self) -> None:
         """
@@ -91,7 +97,10 @@ class FrameAccounting:
         Time alone tells what was lost until its first frame. To be called before it is opened.
         """
         if self._stopped_ns is not None:
-            self._closed_ns += time.monotonic_ns() - self._stopped_ns + _STREAM_START_NS
+            now_ns = time.monotonic_ns()
+            since_ns = max(self._stopped_ns, self._counted_ns)
+            self._closed_ns += now_ns - since_ns + _STREAM_START_NS
+            self._counted_ns = now_ns
             self._stopped_ns = None
         self.timestamps.restart()
         self.loss.stream_restarted(self._closed_ns)
@@ -110,9 +119,10 @@ class FrameAccounting:
 
         It is that of the running median of the intervals. The times of a recording may be whole
         milliseconds, and then a median is half of one off: there the mean is taken, over all
-        frames since the first, lost ones counted.
+        frames since the first, lost ones counted. Recordings with numbered frames have exact
+        times.
         """
-        if self._source.is_live or not self.time_ms:
+        if self._source.is_live or self.loss.numbered or not self.time_ms:
             return 1e9 / self.loss.period.ns
         return 1e3 * (self.captured - 1) / self.time_ms
 
@@ -135,6 +145,7 @@ class FrameAccounting:
         and comes here later: whether another one waited by then is not known any more.
         """
         self._discarded = discarded
+        self._arrived_ns = sample.receive_ns
         sample = self.timestamps.correct(sample, self.loss.period.ns)
         # When the next frame has ended the reading is that one's, even if it never arrives.
         next_end_ns = (

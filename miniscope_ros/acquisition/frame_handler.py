@@ -121,7 +121,8 @@ class FrameHandler:
         if published:
             frame = self.accounting.account(
                 sample, reading_status, toggles and self._source.has_sync_output)
-            self._tracker.resolve(sample.stamp_ns, frame.capture_index)
+            self._tracker.resolve(
+                sample.stamp_ns, frame.capture_index, frame.loss.uncertainty)
             self._listener.on_frame(frame)
             self._report_rate()
         if sample.digital_inputs not in (-1, self._inputs):

@@ -22,7 +22,11 @@ _ONE_BY_TIME_FRAMES = 2
 """Frames with valid stamps that have to show a loss of one frame: it and the next one."""
 
 _LATE_FRAMES = 3
-"""The same, where the stamps are too even for jitter to put one between two frames."""
+"""
+The same, where a stamp is between two frames, and the others are too even for that to be jitter.
+
+And while so few intervals are known that the period may be off by a part of itself.
+"""
 
 _UNCERTAIN_FRAMES = 3
 """
@@ -46,6 +50,9 @@ Periods by which a time of arrival may be off the place of a frame and count as 
 
 At 30 frames/s that is 2 ms: twice what times in whole milliseconds are off.
 """
+
+_CLEAN_JITTERS = 1.5
+"""The same in half widths of the intervals' middle 90 %; a quarter of a period at most."""
 
 _LATE_JITTERS = 4.0
 """The same in half widths of the intervals' middle 90 %: 6.6 standard deviations."""
@@ -240,7 +247,17 @@ class LossAccount:
                       has_time=not math.isnan(elapsed),
                       has_sequence=sequence is not None and self._sequence is not None,
                       has_counter=step is not None, late=late,
-                      clean=elapsed > 0 and abs(round(elapsed) - elapsed) < _CLEAN_PERIODS)
+                      clean=time > 0 and self._is_clean(stamp_ns))
+
+    def _is_clean(self, stamp_ns: int) -> bool:
+        """Return whether a frame is due at the time of a stamp."""
+        if self._smooth_ns is None:
+            return False
+        fit = self.period.fit
+        period_ns = self.period.ns if fit is None else fit.period_ns
+        periods = (stamp_ns - self._smooth_ns) / period_ns
+        limit = max(_CLEAN_PERIODS, min(_CLEAN_JITTERS * self.period.jitter_ns / period_ns, 0.25))
+        return abs(round(periods) - periods) < limit
 
     def _elapsed(self, stamp_ns: int) -> tuple[float, float]:
         """Return the periods from the last frame to a stamp, NaN unknown, and their error."""
@@ -294,10 +311,12 @@ class LossAccount:
             needed = 1
         elif arrival:
             needed = self._needed_arrivals(shown, excess)
-        elif shown.late:
+        elif self._by_time.new(excess) > 1 and not shown.late:
+            needed = 1
+        elif shown.late or not self.period.settled:
             needed = _LATE_FRAMES
         else:
-            needed = 1 if self._by_time.new(excess) > 1 else _ONE_BY_TIME_FRAMES
+            needed = _ONE_BY_TIME_FRAMES
         agreed = self._agree(excess, needed)
         if not arrival or not shown.has_counter:
             self._by_counter.clear()
@@ -381,17 +400,19 @@ class LossAccount:
     ) -> None:
         period_ns = self.period.until(stamp_ns)
         steps = lost + 1
-        held = self._by_time.pending > 0
+        held = self._by_time.pending
         early_ns = math.nan
         if self._smooth_ns is not None and steps <= _NEAR_FRAMES:
             early_ns = self._smooth_ns + steps * period_ns - stamp_ns
         # An interval has the jitter of two stamps, unless the first one's is smoothed out.
         if held and not math.isnan(early_ns):
-            self._smooth_ns = stamp_ns + early_ns  # the stamp may be late: it is not used
+            # The stamp may be late: what is used of it is by how much it is off a frame's place.
+            off_ns = early_ns + held * period_ns if shown.clean else 0.0
+            self._smooth_ns = stamp_ns + early_ns - _SMOOTHING * off_ns
         elif abs(early_ns) < period_ns / 2:
             self._smooth_ns = stamp_ns + (1 - _SMOOTHING) * early_ns
         else:
-            self._smooth_ns = stamp_ns - self._by_time.pending * period_ns if held else stamp_ns
+            self._smooth_ns = stamp_ns - held * period_ns if held else stamp_ns
         # What the sequence shows as lost is no reason to take the period for longer.
         self.period.observe(stamp_ns, 1 + shown.sequence)
         self.period.place(None if held else stamp_ns, steps)

@@ -30,7 +30,7 @@ _WAIT_FOR_CHANGE_S = 10.0
 """After so long a reading that has never changed is an error; an animal moves sooner."""
 
 _BROWN_OUT_S = 1.0
-"""After so long zeros are a brown-out; the sensor itself reads zero while it starts (data sheet: 0.65 s)."""
+"""After so long zeros are a brown-out; a sensor that starts (0.65 s, data sheet) has them, too."""
 
 _RECENT_READINGS = 300
 """Readings over which the running share of valid ones reaches: 10 s at 30 frames/s."""
@@ -208,7 +208,8 @@ class OrientationValidator:
         if self._readings == 1:
             self._valid_share = float(valid)
         else:
-            self._valid_share += (valid - self._valid_share) / min(self._readings, _RECENT_READINGS)
+            readings = min(self._readings, _RECENT_READINGS)
+            self._valid_share += (valid - self._valid_share) / readings
 
     def _watch_zero(self, reading: Quaternion, time_ns: int) -> None:
         if any(reading):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 
 from miniscope_ros.acquisition.running_median import RunningMedian
-from miniscope_ros.acquisition.stamp_line import StampLine
+from miniscope_ros.acquisition.stamp_line import LineFit, StampLine
 from miniscope_ros.model import NEW_RATE_FRAMES
 
 _INTERVALS = 301
@@ -99,7 +99,7 @@ class Period:
         periods = (stamp_ns - from_ns) / period_ns
         if math.isnan(period_ns) or periods < _LONG_GAP_PERIODS:
             return periods, 0.0
-        fit = self._line.fit()
+        fit = self.fit
         if fit is None:
             return periods, periods * _UNMEASURED_ERROR_NS / period_ns
         by_line = (stamp_ns - from_ns) / fit.period_ns
@@ -109,6 +109,11 @@ class Period:
         if abs(fit.period_ns / period_ns - 1) > _SAME_PERIOD:
             error = max(error, abs(by_line - periods))  # one of the two is wrong
         return by_line, error
+
+    @property
+    def fit(self) -> LineFit | None:
+        """Return the period as the slope of a line through the last stamps; None if unknown."""
+        return self._line.fit()
 
     @property
     def settled(self) -> bool:

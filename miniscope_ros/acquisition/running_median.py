@@ -8,6 +8,9 @@ from bisect import bisect_left, insort
 from collections import deque
 import math
 
+_FEW = 4
+"""Of so few values, if even, the lower median is taken: losses make intervals longer."""
+
 
 class RunningMedian:
     """Median of the last values, kept sorted: O(log n) to find, no arrays per frame."""
@@ -27,7 +30,9 @@ class RunningMedian:
         insort(self._sorted, value)
         if len(self._order) > self._length:
             del self._sorted[bisect_left(self._sorted, self._order.popleft())]
-        self.value = self.quantile(0.5)
+        values = self._sorted
+        few = len(values) <= _FEW
+        self.value = values[(len(values) - 1) // 2] if few else self.quantile(0.5)
 
     def quantile(self, share: float) -> float:
         """Return the value below which that share lies; NaN while there is none."""

@@ -64,7 +64,8 @@ class TurnCheck:
 
         """
         starts = [one for one in (self._last, self._refused) if one is not None]
-        if starts and math.isfinite(max_rate) and not any(one.reaches(quaternion, time_ns, max_rate) for one in starts):
+        if starts and math.isfinite(max_rate) and not any(
+                one.reaches(quaternion, time_ns, max_rate) for one in starts):
             self._refused = _Reading(quaternion, time_ns)
             return False
         # A reading that repeats may be of the frame before: it was taken too early.

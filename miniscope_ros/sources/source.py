@@ -35,7 +35,7 @@ class Source(Protocol):
 
     @property
     def light(self) -> Light:
-        """Return what is known of the light (any thread)."""
+        """Return what is known of the light; in any thread."""
         ...
 
     @property

@@ -59,7 +59,7 @@ def test_without_reconnection_a_box_that_comes_back_goes_dark(lit: Capture) -> N
     assert lit.status.light is Light.UNCONFIRMED
     wait_dark(lit)
     assert lit.status.state == 'failed'
-    assert lit.ear.changes[-1].event.value == 0.0, 'the dark light is reported'
+    lit.ear.wait(lambda: lit.ear.changes[-1].event.value == 0.0, 'the dark light is reported')
 
 
 def test_reconnection_switched_off_in_an_outage(lit: Capture) -> None:

@@ -66,8 +66,8 @@ def truth(kinds: list[str], numbered: bool = True) -> list[tuple[int, int, int]]
     Return index, lost and damaged before it for every received period.
 
     A loss of one frame that time alone shows is reported by the second frame that shows it, with
-    guesses by the third, but before the first frame of all at once. Without numbers (numbered false) time alone shows each frame that did not
-    arrive.
+    guesses by the third, but before the first frame of all at once. Without numbers (numbered
+    false) time alone shows each frame that did not arrive.
     """
     result, lost, damaged = [], 0, 0
     hidden, shown = 0, []  # what is not reported, and how many of it the frames in a row show

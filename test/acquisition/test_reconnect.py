@@ -360,7 +360,7 @@ def test_slow_and_fast_scopes(tmp_path: Path, rate: float, value: float) -> None
         scope.start()
         begin = scope.box.frame + 3
         scope.box.plan({begin: Fault.LOST, begin + 2: Fault.UNFINISHED})
-        scope.box.wait_frames(6)
+        scope.box.wait_frames(12)
         scope.acquisition.deactivate()
         assert check_account(scope.ear.frames, scope.box, 1e9 / rate) >= 2
 

@@ -20,8 +20,8 @@ COMMON = {
     'display.loss_indicator', 'display.delta_f_maximum', 'display.jpeg_quality',
     'display.max_rate', 'display.highlight_saturation', 'display.color_map',
     'orientation.max_norm_error', 'orientation.max_rate', 'orientation.skip_repeated',
-    'orientation.stddev', 'orientation.stale_after', 'publish_tf', 'world_frame_id', 'camera_info_url', 'sync_output',
-    'auto_start', 'reconnect', 'diagnostics_period'}
+    'orientation.stddev', 'orientation.stale_after', 'publish_tf', 'world_frame_id',
+    'camera_info_url', 'sync_output', 'auto_start', 'reconnect', 'diagnostics_period'}
 OF_SOURCE = {
     'simulated': {'frame_rate', 'led', 'focus', 'gain', 'max_led'},
     'camera': {'frame_rate'},

@@ -224,7 +224,8 @@ def check_account(told: list[Told], box: Box, period_ns: float = 1e9 / FAST) -> 
             gap = (after.stamp_ns - before.stamp_ns) / period_ns - 1
             assert abs(frame.loss.lost - gap) <= 1 + 0.001 * gap
             taken = after.number - before.number - 1
-            assert abs(frame.loss.lost - taken) <= max(1, frame.loss.uncertainty)
+            assert abs(frame.loss.lost - taken) <= max(1, frame.loss.uncertainty), (
+                frame.loss, taken, gap)
             assert frame.loss.evidence in (Evidence.TIME, Evidence.DAMAGED)
             edges_known, hidden = False, 0
         else:
