@@ -151,7 +151,7 @@ class CaptureEngine:
             bad_stamps=accounting.timestamps.invalid_count, clock=self._clock.state,
             orientation=self._validator.health(
                 time.monotonic_ns() if self._source.is_live else handler.last_ns),
-            light=self._source.light, lights=handler.lights)
+            light=self._source.light, lights=handler.lights, contents=handler.content.counts)
 
     def _call(self, job: Callable[[], T]) -> T:
         if self._thread is None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from builtin_interfaces.msg import Time
 import cv2
 from miniscope_ros.acquisition.frame_accounting import Frame
+from miniscope_ros.acquisition.frame_content import WORDS
 from miniscope_ros.daq.control import LIGHTS
 from miniscope_ros.display.overlays import FrameState
 from miniscope_ros.display.renderer import Display
@@ -129,5 +130,6 @@ class DisplayTopic:
         return FrameState(
             quaternion=quaternion, has_orientation=self._has_orientation,
             frame_rate=frame.rate, lost_total=self._lost_total, lost_before=frame.loss.lost,
+            fault=WORDS.get(frame.content, ''),
             led_text=self._led_text, light_on=self._light_on,
             stamp_s=frame.sample.stamp_ns / 1e9)
