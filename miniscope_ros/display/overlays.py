@@ -3,8 +3,8 @@
 """
 What is drawn over the displayed picture, one indicator to a corner.
 
-Lower right the head as the animal holds it, lower left a line of text, upper left a loss and
-below it a faulty picture, upper right a light that is not lit. All of it is light on a dark
+Lower right the head as the animal holds it, lower left a line of text, upper left a loss or a
+faulty picture, upper right a light that is not lit. All of it is light on a dark
 outline, so that it is legible on any picture and in both encodings, scales with the picture and
 covers less than 3 % of it.
 """
@@ -43,7 +43,7 @@ class FrameState:
     led_text: str  # the LED's value, of several all; empty where there is no LED
     light_on: bool  # False draws the mark of an inactive light
     stamp_s: float  # the stream's own monotonic time [s]
-    fault: str = ''  # what is wrong with the picture itself, in words
+    fault: str = ''  # what is wrong with the picture itself, in a word
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,10 @@ class Indicators:
         text = f'{lost} frame{"" if lost == 1 else "s"} lost'
         self._draw(canvas, 'loss', lost, lambda: self._inverse(text), right=False, bottom=False)
 
-    def draw_fault(self, canvas: NDArray[np.uint8], fault: str) -> None:
-        """Draw what is wrong with a picture below the place of a loss, in the same way."""
-        self._draw(canvas, 'fault', fault, lambda: self._inverse(fault), right=False, bottom=False,
-                   line=1)
+    def draw_fault(self, canvas: NDArray[np.uint8], fault: str, lost: int) -> None:
+        """Draw what is wrong with the picture where a loss is drawn, and how many were lost."""
+        text = f'{lost} lost, {fault}' if lost else f'picture: {fault}'
+        self._draw(canvas, 'loss', text, lambda: self._inverse(text), right=False, bottom=False)
 
     def _inverse(self, text: str) -> _Ink:
         """Return a line of text dark on light."""
@@ -128,12 +128,8 @@ class Indicators:
         return letters
 
     def _draw(self, canvas: NDArray[np.uint8], name: str, content: Hashable,
-              ink: Callable[[], _Ink], right: bool, bottom: bool, line: int = 0) -> None:
-        """
-        Draw one indicator into its corner; ink is asked only for a new content.
-
-        line is how many of the same height are above it.
-        """
+              ink: Callable[[], _Ink], right: bool, bottom: bool) -> None:
+        """Draw one indicator into its corner; ink is asked only for a new content."""
         drawn = self._drawn.get(name)
         if drawn is None or drawn[0] != content:
             drawn = self._drawn[name] = (content, self._sprite(ink()))
@@ -141,7 +137,6 @@ class Indicators:
         height, width = sprite.mask.shape
         left = self._width - self._margin - width if right else self._margin
         top = self._height - self._margin - height if bottom else self._margin
-        top += line * (height + self._margin)
         cv2.copyTo(sprite.picture, sprite.mask, canvas[top:top + height, left:left + width])
 
     def _sprite(self, ink: _Ink) -> _Sprite:

@@ -395,11 +395,11 @@ class Display:
                   settings: DisplaySettings) -> None:
         """Draw the indicators that are switched on."""
         lost = self._loss.count(state.lost_before, state.stamp_s)
-        if settings.loss_indicator and lost:
-            self._indicators.draw_loss(picture, lost)
         fault = self._fault.text(state.fault, state.stamp_s)
         if settings.loss_indicator and fault:
-            self._indicators.draw_fault(picture, fault)
+            self._indicators.draw_fault(picture, fault, lost)
+        elif settings.loss_indicator and lost:
+            self._indicators.draw_loss(picture, lost)
         if settings.orientation_indicator and state.has_orientation:
             self._indicators.draw_orientation(picture, state)
         if settings.text_indicator:
