@@ -65,6 +65,7 @@ class TransferRing:
         memory for less than two frames.
         """
         self.lost = ''  # why nothing comes any more
+        self.broken = False  # the device is there all the same
         self.ready = Event()  # a frame may be complete, or the device is lost
         self.done: deque[Payload] = deque()
         self.completed = 0  # frames, since the stream began
@@ -173,6 +174,7 @@ class TransferRing:
             if status == usb1.TRANSFER_NO_DEVICE:
                 self._lose('it was unplugged')
             elif status == usb1.TRANSFER_STALL or self._errors >= _ERRORS_IN_A_ROW:
+                self.broken = not self.lost
                 self._lose('USB transfer errors: check the USB cable')
             elif status == usb1.TRANSFER_CANCELLED:
                 self._lose('its transfers were cancelled: its port was reset or it was suspended')
