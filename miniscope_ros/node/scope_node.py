@@ -86,7 +86,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         self._start_wait = StartWait(
             self, lambda: find_device(self._settings.values), self._start_again)
         self._stopped_guard = self.create_guard_condition(self._deactivate_by_itself)
-        guard_services(self, self._stage)
+        guard_services(self, self._stage, self._transitions)
 
     def _declare(self) -> DeviceType | None:
         self._settings.declare([SOURCE, DEVICE_CATALOG])
@@ -105,6 +105,11 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
 
     def _stage(self) -> str:
         return str(self._state_machine.current_state[1])
+
+    def _transitions(self) -> dict[int, str]:
+        """Return the transitions that lead out of the state, their labels by number."""
+        return {number: label
+                for number, label, *_ in self._state_machine.available_transitions}
 
     # Start and end, called by run()
 
