@@ -42,6 +42,7 @@ from miniscope_ros.node.start_wait import StartWait
 from miniscope_ros.node.surroundings import Surroundings
 from miniscope_ros.node.terminal import Terminal
 from miniscope_ros.sources.registry import find_device, reset_device
+from miniscope_ros.watch.left_values import LeftValues
 from miniscope_ros.watch.watch import Watch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -69,6 +70,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         self.watch = Watch(
             self.light_may_be_on, stop, self._device_type.name if self._device_type else '',
             self._settings['device_catalog'])
+        self.left_values = LeftValues()
         terminal = Terminal()
         self._topics = Publishers(
             self, topic_settings(self._settings.values), self._on_stopped, terminal)
@@ -304,6 +306,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
             parameter_list, super().set_parameters_atomically, self._refused_by_device)
         if names:
             values = self._settings.values
+            self.left_values.add({name: values[name] for name in names if name in values})
             self._topics.apply(topic_settings(values))
             if 'diagnostics_period' in names:
                 self._monitor.set_period(values['diagnostics_period'])
