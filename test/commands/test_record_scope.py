@@ -23,6 +23,7 @@ import pytest
 from real_recording import blink1
 from recording_sessions import RECORDERS
 from rosbags.highlevel import AnyReader
+import shared_memory
 import yaml
 
 SIMULATED = {'source': 'simulated', 'led': 20.0, 'auto_start': False}
@@ -44,8 +45,10 @@ def record_scope(
     try:
         yield process
     finally:
+        shared_memory.note(process.pid)
         process.kill()
         process.communicate(timeout=PATIENCE)
+        shared_memory.remove_noted()
 
 
 def outcome(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -167,6 +170,7 @@ def test_a_recorder_that_dies_is_an_error_at_once(recorder: str, tmp_path: Path)
         recorders = psutil.Process(recording.pid).children(recursive=True)
         assert recorders
         for recorder in recorders:
+            shared_memory.note(recorder.pid)
             recorder.kill()
         status, errors = outcome(recording)
         assert status == 1

@@ -240,8 +240,8 @@ def test_the_folder_plays_as_it_was_recorded(trip: Trip) -> None:
 
 def test_the_bag_plays_as_it_was_recorded(trip: Trip) -> None:
     played = listen_to(replay(trip.bag), trip.live.oriented)
-    # The times of the real recording are whole milliseconds. The rate is the median of the intervals:
-    # of these it is one or the next, as one gap with losses is counted among them or not.
+    # The times of the real recording are whole milliseconds, and the rate is the median of the
+    # intervals: one of these or the next, as a gap with losses is counted among them or not.
     whole = all(time_ms == round(time_ms) for time_ms in trip.live.column('time_ms'))
     check_same(trip.live, played, interval_ms=0.5 if whole else 1e-3)
     # A bag tells of every loss.
