@@ -75,7 +75,7 @@ class Diagnostics:
             self._make('orientation', hardware, *self._orientation(status)),
             self._make('light', hardware, *self._light(status)),
             self._make('picture', hardware, *self._picture(
-                status, statistics if status.state == 'active' else None)),
+                status, statistics if status.state is CaptureState.ACTIVE else None)),
             self._make('time', hardware, *self._time(status)),
         ]
 

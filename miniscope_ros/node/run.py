@@ -72,6 +72,8 @@ def _run_node(stop: Stop) -> int:
     finally:
         node.end(deadline)
         node.watch.finish()
+        if not stop.stalled:  # else it is started again, and goes on with what was set
+            node.left_values.remove()
         executor.remove_node(node)
         package.removeHandler(handler)
         node.destroy_node()

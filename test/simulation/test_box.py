@@ -10,7 +10,7 @@ from miniscope_ros.daq.packets import decode_words, encode, HARD_RESET, START_OR
 from miniscope_ros.errors import DeviceError, DeviceLost
 from miniscope_ros.simulation.box import SimulatedTransport
 from miniscope_ros.simulation.frame_clock import Fate
-from miniscope_ros.simulation.scene import BLACK
+from miniscope_ros.simulation.sensor import BLACK
 from miniscope_ros.transports import v4l2_controls as controls
 import numpy as np
 import pytest
