@@ -413,7 +413,8 @@ def test_a_system_clock_that_is_set_moves_no_stamp_until_the_next_acquisition(
         scope.ear.wait_frames(5)
         scope.acquisition.deactivate()
         told = scope.ear.frames
-        assert check_account(told, scope.box) == 0
+        # A busy computer may lose frames of its own.
+        assert check_account(told, scope.box) == scope.status.losses.lost
         assert {one.frame.stamp_ns - one.stamp_ns for one in told} == {offset}
         assert scope.status.clock.drift_ns == pytest.approx(-HOUR, abs=1e6)
         scope.acquisition.activate()
