@@ -264,7 +264,8 @@ class MiniscopeSource:
         if link is not None and link.frames_flow():
             try:
                 with self._patience.uninterruptible():
-                    link.wait_for_frame_ends(_ENDS, link.send([HARD_RESET]))
+                    # An acquisition goes on: what still comes of the old stream is published.
+                    link.wait_for_frame_ends(_ENDS, link.send([HARD_RESET]), keep=True)
             except DeviceLost:
                 if link.frames_flow():
                     return 'the box restarts'  # not frozen but gone, as it was told

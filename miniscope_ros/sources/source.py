@@ -63,8 +63,8 @@ class Source(Protocol):
         """
         Return the values sent and the frames discarded since the last call, in their order.
 
-        Frames that set_sync and reinitialise_head_stage discard have images of their own: they
-        are published while an acquisition goes on.
+        Frames that set_sync, reinitialise_head_stage and hard_reset discard have images of their
+        own: they are published while an acquisition goes on.
         """
         ...
 

@@ -205,7 +205,9 @@ def check_account(told: list[Told], box: Box, period_ns: float = 1e9 / FAST) -> 
         assert one.stamp_source is expected
         if told_afresh:
             count, reading = one.frame.device_frame_count, one.frame.sample.orientation
-            assert count == -1 or count & 0xFFFF == record['counter'] & 0xFFFF
+            assert count == -1 or count & 0xFFFF == record['counter'] & 0xFFFF, (
+                count, one.frame.sample.device_count, record,
+                [(t.number, t.frame.device_frame_count) for t in told[place - 6:place + 2]])
             assert reading is None or reading == tuple(record['quaternion'])
         if expected is StampSource.BUFFER:
             assert one.stamp_ns == reported_ns

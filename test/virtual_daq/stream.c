@@ -110,7 +110,6 @@ static void hand_over(struct handle *h, struct frame_record *r, u32 painted)
 void log_frame(struct handle *h, struct frame_record *r)
 {
     struct state *s = h->box.state;
-    r->counter = s->counter;
     box_log(&h->box, LOG_FRAMES, r);
     s->frame++;
 }
@@ -132,6 +131,7 @@ static bool begin_end(struct handle *h, struct frame_record *r, i64 period)
         r->status = UNFINISHED;
         memcpy(r->quaternion, s->quaternion, sizeof r->quaternion);
         firmware_exposure_done(s);
+        r->counter = s->counter;
         log_frame(h, r);
         return false;
     }
@@ -152,7 +152,7 @@ static bool begin_end(struct handle *h, struct frame_record *r, i64 period)
 static void complete_end(struct handle *h, struct frame_record *r, u32 painted)
 {
     struct state *s = h->box.state;
-    s->counter++;
+    r->counter = ++s->counter;  // a hard reset in this very end comes later
     if ((s->saturation & 1) || (s->flags & 1))
         r->sync = s->sync_toggles++;
     if (s->reading_ns == 0)

@@ -88,12 +88,13 @@ static void end_frame(struct handle *h, struct frame_record *r)
     if (r->status != UNFINISHED) {
         r->sequence = h->sequence++;
         firmware_reading(s, r->faults, r->quaternion);
-        s->counter++;
+        ++s->counter;
         if ((s->saturation & 1) || (s->flags & 1))
             r->sync = s->sync_toggles++;
         memcpy(s->quaternion, r->quaternion, sizeof s->quaternion);
         r->ready_ns = r->status == DELIVERED ? now_ns() : 0;
     }
+    r->counter = s->counter;  // a hard reset in this very end comes later
     firmware_exposure_done(s);
     if (r->status != UNFINISHED)
         r->executed = firmware_execute(&h->box, r->end_ns);
