@@ -157,7 +157,9 @@ class CaptureEngine:
             bad_stamps=accounting.timestamps.invalid_count, clock=self._clock.state,
             orientation=self._validator.health(
                 time.monotonic_ns() if self._source.is_live else handler.last_ns),
-            light=self._source.light, lights=handler.lights, contents=handler.content.counts)
+            light=self._source.light, lights=handler.lights,
+            restarts=handler.head_stage.restarts, restart_error=handler.head_stage.error,
+            contents=handler.content.counts)
 
     def _call(self, job: Callable[[], T]) -> T:
         if self._thread is None:

@@ -206,9 +206,12 @@ class MiniscopeSource:
                 'the sync output was switched %.0f ms after a frame, which is over half a '
                 'period: it may have one edge more or less than there are frames', late * 1e3)
 
-    def reinitialise_head_stage(self) -> None:
+    def reinitialise_head_stage(self, *, dark: bool = False) -> None:
         """Send the init list and the controls again; see Source."""
         self._send_pending()
+        if dark:
+            for light in self.device_type.lights:
+                self._send_control(light, light.darkest, Reason.RESUME)
         self._link_or_lost().send(self.device_type.init)
         self._send_controls(Reason.RESUME)
 

@@ -97,8 +97,13 @@ class Source(Protocol):
         """
         ...
 
-    def reinitialise_head_stage(self) -> None:
-        """Send the init list and the controls again: the orientation sensor lost its set-up."""
+    def reinitialise_head_stage(self, *, dark: bool = False) -> None:
+        """
+        Send the init list and the controls again: the head stage has lost them.
+
+        dark says that its light has gone out, too: LED dark is sent first, so that what was sent
+        last is at every time what the light does.
+        """
         ...
 
     def set_sync(self, on: bool) -> None:
