@@ -80,6 +80,7 @@ class HeadStage:
         self._restored_ns: int | None = None  # when the last value was sent
         self._control_index: int | None = None
         self._pending: Sign | None = None
+        self._recovered = False  # a frame under control has shown no sign any more
         self._usual = RunningMedian(_USUAL_INTERVALS)
         self._stamps: deque[int] = deque(maxlen=_RATE_INTERVALS + 1)
         self._sequence: int | None = None
@@ -171,17 +172,23 @@ class HeadStage:
     def _follow(self, sign: Sign | None, dark: bool, stamp_ns: int) -> None:
         if self.sign is None and sign is None:
             return
-        if self.sign is None or (sign in _EVENTS and self._attempts):
+        new = self.sign is None or (
+            sign in _EVENTS and self._attempts > 0) or (sign is not None and self._recovered)
+        if new:
             self.sign = sign
             self.restarts += 1
+            self._recovered = False
             self._controlled, self._restored_ns = False, None
         if not self._controlled:
             self.went_dark |= dark
         elif sign is None and dark and self.went_dark:
             sign = Sign.STILL_DARK
-        if sign in _EVENTS or self._controlled or not self._attempts:
+        else:
+            self._recovered |= sign is None
+        if new or sign in _EVENTS or self._controlled or not self._attempts:
             # What lasts has to be looked at anew; an event is answered by a repair.
-            stays = self._pending in _EVENTS or not self._attempts
+            stays = self._pending is self.sign and (
+                self.sign in _EVENTS or not self._controlled or not self._attempts)
             self._pending = sign or (self._pending if stays else None)
         if sign is not None or self._pending is not None or not self._controlled:
             self._quiet_since_ns = stamp_ns
@@ -203,6 +210,7 @@ class HeadStage:
         self.sign = self._pending = None
         self.went_dark = False
         self._controlled = True
+        self._recovered = False
         self._restored_ns = self._control_index = None
         self._quiet_since_ns = 0
         self._attempts = 0
