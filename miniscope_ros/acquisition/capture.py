@@ -73,6 +73,15 @@ class CaptureEngine:
         self._loop.sync_output = on
 
     @property
+    def light_input(self) -> int | None:
+        """Return the digital input that switches the light; None: none. Set it at any time."""
+        return self._loop.light_input
+
+    @light_input.setter
+    def light_input(self, number: int | None) -> None:
+        self._loop.light_input = number
+
+    @property
     def light(self) -> Light:
         """Return what is known of the light, also after closing."""
         return self._source.light

@@ -51,6 +51,7 @@ class CaptureLoop:
         """Do nothing yet; on_attempt is that of LightGuard."""
         self.reconnect = True
         self.sync_output = True
+        self.light_input: int | None = None  # the light is dark while this digital input is low
         self.commands = CommandQueue()
         self.states = CaptureStates()
         self.guard = LightGuard(source, on_attempt)
@@ -105,6 +106,7 @@ class CaptureLoop:
             self._take_events()
             if frame is not None:
                 self._handler.take(frame, self.states.state, toggles=self.sync_output)
+            self._follow_trigger()
             self._tend_head_stage()
         except DeviceError as error:
             self._lose(error)
@@ -136,6 +138,12 @@ class CaptureLoop:
                 failure = failure or error
         if failure is not None:
             raise failure
+
+    def _follow_trigger(self) -> None:
+        """Have the light dark while the trigger is low; also while its level is not known."""
+        number = self.light_input
+        self._source.shade(number is not None and not self._handler.is_high(number))
+        self._take_events()
 
     def _tend_head_stage(self) -> None:
         """Set the head stage up again if it has restarted, and if that is due."""
@@ -253,6 +261,7 @@ class CaptureLoop:
 
     def _light_up(self, reason: Reason) -> None:
         try:
+            self._follow_trigger()
             self._source.activate(reason)
             if self.sync_output:
                 self._source.set_sync(True)

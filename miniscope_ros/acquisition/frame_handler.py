@@ -172,6 +172,10 @@ class FrameHandler:
         """Note that the head stage was set up again: all values were sent."""
         self.head_stage.end_repair(self._resumed_ns)
 
+    def is_high(self, number: int) -> bool:
+        """Return whether a digital input was high when it was read last."""
+        return self._inputs >= 0 and bool(self._inputs >> number & 1)
+
     def take_backlog(self) -> int:
         """Return how many frames waited behind another one since the last call; -1 unknown."""
         backlog, self._backlog = self._backlog, min(0, self._backlog)

@@ -81,6 +81,14 @@ class Source(Protocol):
         """
         ...
 
+    def shade(self, dark: bool) -> None:
+        """
+        Keep the light dark while an acquisition goes on, or let it have the user's value again.
+
+        Returns at once; the values sent wait in take_events. It holds until it is called anew.
+        """
+        ...
+
     def deactivate(self) -> None:
         """Make it dark and return when that was executed; frames still come."""
         ...

@@ -26,6 +26,9 @@ class UncontrolledSource:
     def dim(self) -> None:
         """Do nothing: there is no light."""
 
+    def shade(self, dark: bool) -> None:
+        """Do nothing: there is no light."""
+
     def make_dark(self) -> None:
         """Do nothing: there is no light."""
 

@@ -241,9 +241,9 @@ def test_orientation_is_published_only_where_it_can_be_believed(tmp_path: Path) 
         for times in (1, 2):
             before = len(box.executed)
             box.brown_out()
-            box.wait(lambda: packets('50 3D 0C')[0] in box.executed[before:], PATIENCE)
-            heard.node.wait_for_output(
-                f'restart {times} since the node was configured')
+            box.wait(
+                lambda start=before: packets('50 3D 0C')[0] in box.executed[start:], PATIENCE)
+            heard.node.wait_for_output(f'restart {times} since the node was configured')
             heard.hear(10)
             assert FrameInfo.ORIENTATION_PUBLISHED in [
                 info.orientation for info in heard.infos[-5:]]
