@@ -166,6 +166,8 @@ enum protocol_fault {  // in the fault log
     F(i32, polling)             /* [FE 00] was executed */                                       \
     F(u32, awake)               /* bit 0, 1: 50 41, 50 3D executed since power on */             \
     F(i32, resting)             /* the animal rests: readings repeat */                          \
+    F(i32, covered)             /* something lies on the lens: no light comes back */            \
+    F(i64, link_back_ns)        /* frames that began before are never finished */                \
     F(u64, motion)              /* phase of the orientation's course */                          \
     A(i16, quaternion, 4)       /* the reading now on PAN, TILT */                               \
     A(i64, template_raw, TEMPLATES)                                                              \
@@ -308,6 +310,7 @@ i64 now_ns(void);
 // firmware.c
 void firmware_power_on(struct state *s);
 void firmware_restart(struct state *s);
+void firmware_head_stage_power_on(struct state *s);
 void firmware_enqueue(struct box *box, const u8 packet[6], int words, i64 ns);
 void firmware_word(struct box *box, int position, int word, i64 ns);
 int firmware_execute(struct box *box, i64 end_ns);
@@ -324,7 +327,7 @@ u32 painter_paint(struct painter *p, struct handle *h, u32 index, struct frame_r
 
 // stream.c
 bool wait_until(struct handle *h, i64 deadline);
-u32 frame_faults(struct handle *h);
+u32 frame_faults(struct handle *h, i64 stamp);
 void log_frame(struct handle *h, struct frame_record *r);
 bool link_up(struct handle *h, i64 end);
 void account(struct state *s, i64 *before);

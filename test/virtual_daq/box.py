@@ -392,6 +392,19 @@ class Box:
         """Let the orientation sensor read zero until its init packets are sent again."""
         self.state['awake'] = 0
 
+    def restart_head_stage(self, down: float = 0.3) -> None:
+        """
+        Let the head stage lose its power for a moment, as at a worn cable.
+
+        Registers, light, lens, rate and sensor are as at power on. The link is down for that
+        time [s]: no frame that began before its end is finished, and no packet runs.
+        """
+        self._call('virtual_daq_restart_head_stage', ctypes.c_int64(round(down * 1e9)))
+
+    def cover(self, covered: bool = True) -> None:
+        """Let something lie on the lens: a picture of image 'lit' is dark whatever the light."""
+        self.state['covered'] = covered
+
     def trigger(self, levels: int) -> None:
         """Set the digital inputs; bit 0 is the trigger."""
         self.state['inputs'] = levels

@@ -54,6 +54,8 @@ void painter_free(struct painter *p)
 // Brightness at the exposure's start and end, averaged: the light changes in its middle.
 static int grey_level(const struct state *s, const struct frame_record *r)
 {
+    if (s->covered)
+        return 8;
     double before = 8 + 60 * (r->light_start[0] + r->light_start[1]) * s->gain_start;
     double after = 8 + 60 * (r->light_end[0] + r->light_end[1]) * s->gain;
     return (int)lrint(fmin(255, (fmin(255, before) + fmin(255, after)) / 2));
