@@ -5,7 +5,7 @@ from datetime import timezone
 from pathlib import Path
 from typing import Any
 
-from miniscope_ros.commands.export_bag import DONE, FAILED, main, PARTLY
+from miniscope_ros.commands.export_bag import DONE, main
 import numpy as np
 import pytest
 from recorded_bag import EPOCH_NS, Scope, SQLITE, write_bag
@@ -77,18 +77,17 @@ def test_both_formats_at_once(tmp_path: Path) -> None:
     assert main([str(bag), str(out), '--format', 'nwb', '--format', 'miniscope_daq']) == DONE
     assert sorted(path.name for path in out.iterdir()) == [
         'export.json', 'metaData.json', 'miniscope', 'miniscope.nwb', 'report.png',
-        'report.txt']
+        'report.txt', 'userConfig.json']
     with pynwb.NWBHDF5IO(out / 'miniscope.nwb', 'r') as io:
         assert_equal_series(io.read().acquisition['OnePhotonSeries'], scope)
 
 
-def test_colour_is_refused_and_leaves_nothing(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = export(tmp_path, Scope(encoding='bgr8'), expected=FAILED)
-    assert 'NWB takes grey frames only' in capsys.readouterr().err
-    assert not out.exists() and not list(tmp_path.glob('.out*'))
-
-
-def test_the_rest_is_written_where_one_scope_has_colour(tmp_path: Path) -> None:
-    out = export(tmp_path, Scope(encoding='bgr8'), Scope(node='/grey'), expected=PARTLY)
-    assert [path.name for path in out.glob('*.nwb')] == ['grey.nwb']
+def test_colour_is_an_image_series(tmp_path: Path) -> None:
+    scope = Scope(encoding='bgr8')
+    out = export(tmp_path, scope, Scope(node='/grey'))
+    assert sorted(path.name for path in out.glob('*.nwb')) == ['grey.nwb', 'miniscope.nwb']
+    with pynwb.NWBHDF5IO(out / 'miniscope.nwb', 'r') as io:
+        series = io.read().acquisition['ImageSeries']
+        for number in range(scope.frames):  # time, column, row, and red, green, blue
+            assert np.array_equal(
+                series.data[number].transpose(1, 0, 2)[:, :, ::-1], scope.image(number))

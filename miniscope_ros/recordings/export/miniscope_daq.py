@@ -205,8 +205,10 @@ class _Video:
         try:
             count = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
             read_first, first = reader.read()
-            reader.set(cv2.CAP_PROP_POS_FRAMES, self._count - 1)
-            read_last, last = reader.read()
+            read_last, last = read_first, first
+            if self._count > 1:  # there is no seeking in a file of one frame
+                reader.set(cv2.CAP_PROP_POS_FRAMES, self._count - 1)
+                read_last, last = reader.read()
         finally:
             reader.release()
         if count != self._count or not read_first or not read_last:
