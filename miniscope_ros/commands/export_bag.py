@@ -39,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = Options(
             bag=options.bag, out=options.out, formats=tuple(options.formats),
             codec=options.codec, frames_per_file=options.frames_per_file, animal=options.animal,
-            metadata=options.metadata, force=options.force)
+            metadata=options.metadata, align=options.align,
+            force=options.force)
         return check(chosen) if options.check else export(chosen)
     except KeyboardInterrupt:
         _say('interrupted; nothing was exported')
@@ -81,6 +82,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
                         help='a YAML file on the session: researcher, experiment, animal, '
                              'species, sex, age, genotype, indicator, wavelengths, location; '
                              'replaces what the recording says')
+    parser.add_argument('--align', default='', metavar='[NAME=]FILE',
+                        help='a CSV file with the times [s] of the sync edges (both directions) '
+                             'as another recorder saw them: aligned.csv gives for each frame the '
+                             'time on its clock')
     parser.add_argument('--force', action='store_true',
                         help='replace an earlier export in OUT, if nothing in it was changed '
                              'or added')

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+
 from miniscope_ros.recordings.bag.message import Message, message_stamp, Topic, WHOLE
 from miniscope_ros.recordings.bag.pixels import camera_pixels, scope_pixels
 from miniscope_ros.recordings.bag.reader import Bag

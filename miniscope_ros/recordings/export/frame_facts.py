@@ -8,7 +8,7 @@ from typing import Any
 
 from miniscope_ros.model import ReadingStatus
 from miniscope_ros.recordings.bag.acquisitions import match_stamps
-from miniscope_ros.recordings.bag.tables import FRAME, RecordedAcquisition, ROW
+from miniscope_ros.recordings.bag.tables import FRAME, RecordedAcquisition
 import numpy as np
 from numpy.typing import NDArray
 

@@ -31,7 +31,7 @@ _UNKNOWN = 'unknown'
 _SCOPE_SERIES, _CAMERA_SERIES = 'OnePhotonSeries', 'ImageSeries'
 _KEYWORDS = ('miniscope', 'one-photon calcium imaging', 'freely moving')
 _STAMPS = (
-    'A time stamp is the arrival of a frame\'s first data at the computer, not corrected: on a '
+    "A time stamp is the arrival of a frame's first data at the computer, not corrected: on a "
     'sensor with a global shutter (V3, V4) the end of the exposure plus about 1 ms, so that the '
     'middle of the exposure is half an exposure earlier; on one with a rolling shutter '
     '(MT9P031) the read-out of the first rows.')

@@ -46,7 +46,7 @@ def word(value: int, kind: type[Content | Evidence | ReadingStatus | Reason | St
 
 
 def input_changes(acquisition: RecordedAcquisition) -> list[tuple[int, int]]:
-    """Return when [ns, ROS time] the inputs got which levels, as seen frame by frame if need be."""
+    """Return when [ns, ROS time] the inputs got which levels; without messages frame by frame."""
     if acquisition.inputs:
         return [(change.stamp, change.levels) for change in acquisition.inputs]
     frames = acquisition.frames[acquisition.frames['digital_inputs'] >= 0]
