@@ -150,7 +150,7 @@ class Scope:
                 lost_before=self.lost.get(number, 0), damaged_before=0,
                 loss_evidence=2 if number in self.lost else 0,
                 device_frame_count=self.device_count(number), sync_edge=number,
-                orientation=2 * self.orientation if number in self.still else int(self.orientation),
+                orientation=self.orientation * (2 if number in self.still else 1),
                 stamp_source=0, digital_inputs=self.levels(number),
                 time_ms=self.time_ms(number), device_time_ms=math.nan,
                 receive_time=types.types['builtin_interfaces/msg/Time'](sec=1, nanosec=0),

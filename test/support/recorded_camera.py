@@ -45,7 +45,8 @@ class Camera(Scope):
                     data=np.ascontiguousarray(self.picture(number)[:, :, ::-1]).ravel())
             if self.info:
                 base = self.topic.removesuffix('/compressed').rpartition('/')[0]
-                yield f'{base}/camera_info'.lstrip('/'), stamp, _camera_info(types, header, width, height)
+                yield f'{base}/camera_info'.lstrip('/'), stamp, _camera_info(
+                    types, header, width, height)
 
 
 def _camera_info(types: Typestore, header: Any, width: int, height: int) -> Any:
