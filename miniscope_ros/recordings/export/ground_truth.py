@@ -103,7 +103,8 @@ def write_nwb(path: Path, truth: Truth, acquisition: RecordedAcquisition) -> Non
     device = file.create_device(name=acquisition.name, description='a simulated scope')
     plane = file.create_imaging_plane(
         name='ImagingPlane', description='the field of view', device=device,
-        optical_channel=OpticalChannel('OpticalChannel', 'simulated', emission_lambda=np.nan),
+        optical_channel=OpticalChannel(
+            name='OpticalChannel', description='simulated', emission_lambda=np.nan),
         excitation_lambda=np.nan, indicator='simulated', location='simulated')
     module = file.create_processing_module('ophys', 'the truth of the simulation')
     segmentation = ImageSegmentation()
