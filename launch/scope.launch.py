@@ -28,6 +28,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.utilities import prefix_namespace
 from miniscope_ros.stop import STALLED_STATUS
+from miniscope_ros.watch.left_values import take_left_values
 from miniscope_ros.watch.middleware import profile_variable
 from miniscope_ros.watch.note import note_of_process
 import yaml
@@ -245,13 +246,15 @@ class ScopeRun:
             output='screen', emulate_tty=True, on_exit=self._after,
             # Without a type a device of digits would become a number.
             parameters=[*self._files, {
-                name: ParameterValue(value, value_type=type(value))
+                name: value if isinstance(value, list) else ParameterValue(
+                    value, value_type=type(value))
                 for name, value in self._given.items()}],
             ros_arguments=['--log-level', f'{self._scope[1:].replace("/", ".")}:='
                            f'{self._asked["log_level"]}'])
 
     def _after(self, event, context):
         code = event.returncode
+        left = take_left_values(event.pid)
         note = note_of_process(event.pid)
         if note is not None:
             # The launch waits for it, in whatever way that is to end.
@@ -261,6 +264,7 @@ class ScopeRun:
             return Shutdown(reason='scope_node has ended') if self.required else []
         if self._is_to_return(code) and not context.is_shutdown:
             # Who recorded it does not activate it a second time.
+            self._given |= left  # what the user has set since
             self._given.pop('auto_start', None)
             log(f'{self._scope} has ended, exit code {code}: it is started again')
             return self.node()

@@ -12,6 +12,7 @@ from box_client import Client, Connect, FAST, MakeRig
 from domain_coordinator import domain_id
 from hypothesis import settings
 import pytest
+import shared_memory
 from virtual_daq import BoxConfig, is_preloaded, reexec_preloaded, VirtualDaq
 
 # How long an example takes says how busy this computer is.
@@ -42,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    shared_memory.remove_noted(ours=True)
     _domain.close()
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 import logging
 from typing import Any
@@ -29,13 +29,20 @@ MOST_WAITING = 2000
 """So many requests wait; what comes beyond is refused at once."""
 
 
-def guard_services(node: LifecycleNode, state: Callable[[], str]) -> None:
-    """Let every service of a node answer whatever it is asked; state tells the lifecycle state."""
+def guard_services(
+    node: LifecycleNode, state: Callable[[], str], transitions: Callable[[], Mapping[int, str]],
+) -> None:
+    """
+    Let every service of a node answer whatever it is asked.
+
+    state returns the lifecycle state, transitions the numbers and labels of those that lead out
+    of it.
+    """
     for service in list(node.services):
         if service.srv_type in (SetParameters, SetParametersAtomically):
             ParameterRequests(node, service)
         elif service.srv_type is ChangeState:
-            service.callback = partial(_change_state, service.callback, state)
+            service.callback = partial(_change_state, service.callback, state, transitions)
         else:
             service.callback = partial(_answer, service.srv_name, service.callback)
 
@@ -50,17 +57,29 @@ def _answer(name: str, callback: Callable[[Any, Any], Any], request: Any, respon
 
 
 def _change_state(
-    change: Callable[[Any, Any], Any], state: Callable[[], str], request: Any, response: Any,
+    change: Callable[[Any, Any], Any], state: Callable[[], str],
+    transitions: Callable[[], Mapping[int, str]], request: Any, response: Any,
 ) -> Any:
-    """Answer an invalid transition with failure; rclpy raises it out of spin, unanswered."""
-    before = state()
+    """
+    Answer an invalid transition with failure.
+
+    rclpy of Jazzy raises it out of spin, unanswered, and rcl logs it in words of its own.
+    """
+    asked, before, possible = request.transition, state(), transitions()
+    wanted = asked.label or _label(asked.id)
+    if asked.label not in possible.values() if asked.label else asked.id not in possible:
+        return _refuse_change(wanted, before, response)
     try:
         return change(request, response)
-    except Exception:
-        wanted = request.transition.label or _label(request.transition.id)
-        _log.warning('%s refused: the node %s', wanted, _why_not(wanted, before))
-        response.success = False
-        return response
+    except Exception as error:
+        _log.warning('%s met an error: %s', wanted, _one_line(error))
+        return _refuse_change(wanted, before, response)
+
+
+def _refuse_change(wanted: str, state: str, response: Any) -> Any:
+    _log.warning('%s refused: the node %s', wanted, _why_not(wanted, state))
+    response.success = False
+    return response
 
 
 _LABELS = {1: 'configure', 2: 'cleanup', 3: 'activate', 4: 'deactivate',

@@ -9,6 +9,7 @@ import logging
 from threading import Event
 from typing import Any
 
+from miniscope_ros.acquisition.light_guard import possibly_lit
 from miniscope_ros.daq.catalogue import DeviceType, load_catalogue
 from miniscope_ros.errors import ConfigurationError, DeviceError, Interrupted, MiniscopeError
 from miniscope_ros.node.camera_info import fit_camera_info, load_camera_info
@@ -42,6 +43,7 @@ from miniscope_ros.node.start_wait import StartWait
 from miniscope_ros.node.surroundings import Surroundings
 from miniscope_ros.node.terminal import Terminal
 from miniscope_ros.sources.registry import find_device, reset_device
+from miniscope_ros.watch.left_values import LeftValues
 from miniscope_ros.watch.watch import Watch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -69,6 +71,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         self.watch = Watch(
             self.light_may_be_on, stop, self._device_type.name if self._device_type else '',
             self._settings['device_catalog'])
+        self.left_values = LeftValues()
         terminal = Terminal()
         self._topics = Publishers(
             self, topic_settings(self._settings.values), self._on_stopped, terminal)
@@ -86,7 +89,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         self._start_wait = StartWait(
             self, lambda: find_device(self._settings.values), self._start_again)
         self._stopped_guard = self.create_guard_condition(self._deactivate_by_itself)
-        guard_services(self, self._stage)
+        guard_services(self, self._stage, self._transitions)
 
     def _declare(self) -> DeviceType | None:
         self._settings.declare([SOURCE, DEVICE_CATALOG])
@@ -105,6 +108,11 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
 
     def _stage(self) -> str:
         return str(self._state_machine.current_state[1])
+
+    def _transitions(self) -> dict[int, str]:
+        """Return the transitions that lead out of the state, their labels by number."""
+        return {number: label
+                for number, label, *_ in self._state_machine.available_transitions}
 
     # Start and end, called by run()
 
@@ -158,9 +166,9 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         wait_for_acknowledgement(self.publishers, deadline)
 
     def light_may_be_on(self) -> bool:
-        """Return whether the light was not seen to go dark (any thread)."""
+        """Return whether the light was not seen to go dark, also after cleanup (any thread)."""
         scope = self._scope
-        return scope is not None and scope.light_may_be_on
+        return possibly_lit() or scope is not None and scope.light_may_be_on
 
     def fail(self, error: Exception, *, log: bool = True) -> None:
         """
@@ -299,6 +307,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
             parameter_list, super().set_parameters_atomically, self._refused_by_device)
         if names:
             values = self._settings.values
+            self.left_values.add({name: values[name] for name in names if name in values})
             self._topics.apply(topic_settings(values))
             if 'diagnostics_period' in names:
                 self._monitor.set_period(values['diagnostics_period'])

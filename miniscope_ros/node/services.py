@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from miniscope_ros.acquisition.states import CaptureState
 from miniscope_ros.errors import ConfigurationError, MiniscopeError
 from miniscope_ros.node.camera_info import calibration_path, save_camera_info
 from miniscope_ros.node.image_saver import write_png
@@ -89,7 +90,7 @@ class Services:
         scope = self._configured()
         info = scope.info
         status = scope.status()
-        if status.state != 'active':
+        if status.state is not CaptureState.ACTIVE:
             raise ConfigurationError('no frame is published: activate the node first')
         period_s = status.period_ns / 1e9 if status.period_ns > 0 else 0.0
         frame = self._topics.saver.next_frame(max(_SHORTEST_WAIT_S, _PERIODS * period_s))

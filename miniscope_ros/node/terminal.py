@@ -12,6 +12,7 @@ import time
 from miniscope_ros.acquisition.events import Status
 from miniscope_ros.acquisition.frame_accounting import Frame
 from miniscope_ros.acquisition.loss import LossTotals
+from miniscope_ros.acquisition.states import CaptureState
 from miniscope_ros.daq.control import LIGHTS
 from miniscope_ros.display.renderer import PictureStatistics
 from miniscope_ros.model import ReadingStatus, SourceInfo
@@ -69,7 +70,7 @@ class Terminal:
         self, status: Status | None, statistics: PictureStatistics | None, skipped: int,
     ) -> None:
         """Say what has gone wrong since the last call; status is None while nothing is open."""
-        if status is None or status.state != 'active':
+        if status is None or status.state is not CaptureState.ACTIVE:
             self._lost = None
             self._skipped = self._health = 0
             self._saturated = False

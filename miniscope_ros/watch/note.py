@@ -75,14 +75,14 @@ def folder() -> Path:
 
 def read_note(usb_port: str) -> Note | None:
     """Return the note of a USB port; None where there is none that can be trusted and read."""
-    with suppress(OSError), _open_folder(create=False) as directory:
+    with suppress(OSError), open_folder(create=False) as directory:
         return _read(directory, usb_port)
     return None
 
 
 def notes() -> list[Note]:
     """Return all notes of this user."""
-    with suppress(OSError), _open_folder(create=False) as directory:
+    with suppress(OSError), open_folder(create=False) as directory:
         ports = [name.removesuffix('.json') for name in os.listdir(directory)
                  if name.endswith('.json')]
         return [note for port in sorted(ports) if (note := _read(directory, port))]
@@ -109,7 +109,7 @@ class DeviceLock:
         this user's own can be had; the device can be used all the same then.
         """
         self._usb_port = usb_port
-        with _open_folder(create=True) as directory:
+        with open_folder(create=True) as directory:
             self._descriptor = os.open(
                 f'{_file_name(usb_port)}.lock',
                 os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
@@ -141,16 +141,8 @@ class DeviceLock:
     def write(self, note: Note) -> None:
         """Leave a note in place of an older one."""
         name = f'{_file_name(self._usb_port)}.json'
-        with _open_folder(create=True) as directory:
-            fresh = f'{name}.{os.getpid()}'
-            with suppress(FileNotFoundError):
-                os.unlink(fresh, dir_fd=directory)
-            descriptor = os.open(
-                fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
-                0o600, dir_fd=directory)
-            with os.fdopen(descriptor, 'w', encoding='utf-8') as file:
-                json.dump(asdict(note), file)
-            os.replace(fresh, name, src_dir_fd=directory, dst_dir_fd=directory)
+        with open_folder(create=True) as directory:
+            write_private_file(directory, name, json.dumps(asdict(note)))
 
     def remove_note(self, *, restore: bool = False) -> None:
         """
@@ -161,7 +153,7 @@ class DeviceLock:
         if restore and self._before is not None:
             self.write(self._before)
             return
-        with suppress(OSError), _open_folder(create=False) as directory:
+        with suppress(OSError), open_folder(create=False) as directory:
             os.unlink(f'{_file_name(self._usb_port)}.json', dir_fd=directory)
 
     def release(self) -> None:
@@ -176,7 +168,7 @@ def _file_name(usb_port: str) -> str:
 
 
 @contextmanager
-def _open_folder(*, create: bool) -> Iterator[int]:
+def open_folder(*, create: bool) -> Iterator[int]:
     """Yield a descriptor of the folder; OSError unless it is this user's and closed to others."""
     path = folder()
     if create:
@@ -193,16 +185,36 @@ def _open_folder(*, create: bool) -> Iterator[int]:
         os.close(descriptor)
 
 
+def write_private_file(directory: int, name: str, text: str) -> None:
+    """Write a file in place of an older one, all of it or nothing; directory is a descriptor."""
+    fresh = f'{name}.{os.getpid()}'
+    with suppress(FileNotFoundError):
+        os.unlink(fresh, dir_fd=directory)
+    descriptor = os.open(
+        fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+        0o600, dir_fd=directory)
+    with os.fdopen(descriptor, 'w', encoding='utf-8') as file:
+        file.write(text)
+    os.replace(fresh, name, src_dir_fd=directory, dst_dir_fd=directory)
+
+
+def read_private_file(directory: int, name: str) -> bytes | None:
+    """Return what a file of this user holds, None if it is no such file; may raise OSError."""
+    descriptor = os.open(
+        name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
+    with os.fdopen(descriptor, 'rb') as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            return None
+        return file.read(_LARGEST)
+
+
 def _read(directory: int, usb_port: str) -> Note | None:
     try:
-        descriptor = os.open(
-            f'{_file_name(usb_port)}.json', os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-            | os.O_NONBLOCK, dir_fd=directory)
-        with os.fdopen(descriptor, 'rb') as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-                return None
-            values = json.loads(file.read(_LARGEST))
+        content = read_private_file(directory, f'{_file_name(usb_port)}.json')
+        if content is None:
+            return None
+        values = json.loads(content)
         note = Note(**{field.name: values[field.name] for field in fields(Note)})
         texts = (note.usb_port, note.path, note.device_type, note.device_catalog)
         if isinstance(note.pid, int) and all(isinstance(text, str) for text in texts):

@@ -23,6 +23,7 @@ import pytest
 from real_recording import blink1
 from recording_sessions import RECORDERS
 from rosbags.highlevel import AnyReader
+import shared_memory
 import yaml
 
 SIMULATED = {'source': 'simulated', 'led': 20.0, 'auto_start': False}
@@ -44,8 +45,10 @@ def record_scope(
     try:
         yield process
     finally:
+        shared_memory.note(process.pid)
         process.kill()
         process.communicate(timeout=PATIENCE)
+        shared_memory.remove_noted()
 
 
 def outcome(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -128,12 +131,8 @@ def test_every_frame_of_a_real_recording_is_recorded_again(tmp_path: Path) -> No
     file = tmp_path / 'replay.yaml'
     file.write_text(yaml.safe_dump({'/**': {'ros__parameters': {
         'replay.path': str(folder), 'replay.rate': FASTER}}}))
-    with launched(source='replay', params_file=file, record=tmp_path / 'bag') as launch, \
-            Listener() as ear:
-        ear.wait_for_state('active')
-        ear.wait_for_state('inactive')  # at the end of the file
-        launch.press_ctrl_c()
-        status, output = launch.wait()
+    with launched(source='replay', params_file=file, record=tmp_path / 'bag') as launch:
+        status, output = launch.wait()  # it ends with the file
     assert status == 0, output
     recorded = topics(tmp_path / 'bag')
     for topic in PER_FRAME:
@@ -147,6 +146,23 @@ def test_every_frame_of_a_real_recording_is_recorded_again(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize('recorder', RECORDERS)
+def test_a_recording_of_a_replay_ends_with_the_file(recorder: str, tmp_path: Path) -> None:
+    played = tmp_path / 'played'
+    with scope_node(SIMULATED), record_scope(played, '--duration-minutes=0.03') as recording:
+        status, errors = outcome(recording)
+        assert status == 0, errors
+    with scope_node({'source': 'replay', 'replay.path': str(played), 'auto_start': False}), \
+            record_scope(tmp_path / 'again', f'--recorder={recorder}') as recording:
+        status, errors = outcome(recording)  # nobody ends it
+        assert status == 0, errors
+    assert 'what was replayed has come to its end' in errors
+    before, after = topics(played), topics(tmp_path / 'again')
+    assert [image.data for image in after['image_raw']] == [
+        image.data for image in before['image_raw']]
+    assert len(after['frame_info']) == len(before['frame_info']) > 10
+
+
+@pytest.mark.parametrize('recorder', RECORDERS)
 def test_a_recorder_that_dies_is_an_error_at_once(recorder: str, tmp_path: Path) -> None:
     with scope_node(SIMULATED), Listener() as ear, \
             record_scope(tmp_path / 'bag', '--recorder', recorder) as recording:
@@ -154,6 +170,7 @@ def test_a_recorder_that_dies_is_an_error_at_once(recorder: str, tmp_path: Path)
         recorders = psutil.Process(recording.pid).children(recursive=True)
         assert recorders
         for recorder in recorders:
+            shared_memory.note(recorder.pid)
             recorder.kill()
         status, errors = outcome(recording)
         assert status == 1

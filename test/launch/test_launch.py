@@ -18,17 +18,6 @@ from slowness import slowness
 from virtual_daq import VirtualDaq
 import yaml
 
-launch_pytest = pytest.importorskip('launch_pytest')
-
-from launch import LaunchContext, LaunchDescription  # noqa: E402, I100
-from launch.actions import (  # noqa: E402
-    GroupAction,
-    IncludeLaunchDescription,
-    RegisterEventHandler,
-)
-from launch.event_handlers import OnProcessExit  # noqa: E402
-from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
-
 ARGUMENTS = {
     'name', 'namespace', 'source', 'device', 'device_type', 'frame_rate', 'led', 'max_led', 'gain',
     'focus', 'display_mode', 'replay_path', 'params_file', 'record', 'record_display',
@@ -39,9 +28,6 @@ SIMULATED = {'source': 'simulated', 'led': 20}
 PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 BACK = 10.0  # [s] from the death of a node until it is active again
 
-ended: list[int] = []
-"""Exit codes of what launch_pytest ran."""
-
 
 def write_parameters(file: Path, node: str, **values: object) -> Path:
     """Write a parameter file for a node."""
@@ -49,66 +35,70 @@ def write_parameters(file: Path, node: str, **values: object) -> Path:
     return file
 
 
-def include(**arguments: object) -> GroupAction:
-    """Return the launch file with arguments of its own."""
-    return GroupAction([IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(LAUNCH_FILE)),
-        launch_arguments=[(name, str(value)) for name, value in arguments.items()])])
+def write_launch_file(folder: Path, *scopes: dict[str, object], below: str = '') -> Path:
+    """Write a launch file that includes ours with each of these arguments, below a namespace."""
+    file = folder / 'rig.launch.py'
+    given = [{name: str(value) for name, value in scope.items()} for scope in scopes]
+    push = f'PushRosNamespace({below!r}), ' if below else ''
+    file.write_text(f"""
+from launch import LaunchDescription
+from launch.actions import GroupAction, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import PushRosNamespace
+
+def ours(arguments):
+    return GroupAction([{push}IncludeLaunchDescription(
+        PythonLaunchDescriptionSource({str(LAUNCH_FILE)!r}),
+        launch_arguments=list(arguments.items()))])
+
+def generate_launch_description():
+    return LaunchDescription([ours(arguments) for arguments in {given!r}])
+""")
+    return file
 
 
-@launch_pytest.fixture
-def two_scopes(tmp_path: Path) -> LaunchDescription:
-    """Describe two scopes at once, one of them with a file of parameters."""
-    file = write_parameters(
+@needs_launch
+def test_arguments_reach_the_parameters(tmp_path: Path) -> None:
+    parameters = write_parameters(
         tmp_path / 'b.yaml', '/lab/b', **{'led': 33.0, 'gain': 2.0, 'display.mode': 'raw',
                                           'display.maximum': 200})
-    ended.clear()
-    return LaunchDescription([
-        RegisterEventHandler(OnProcessExit(
-            on_exit=lambda event, context: ended.append(event.returncode))),
-        include(name='a', source='simulated'),
-        include(name='b', namespace='lab', params_file=file, frame_rate=20, device='seed=5',
-                device_type='Miniscope_V3', max_led=100, display_mode='background_difference',
-                **SIMULATED),
-    ])
-
-
-@pytest.mark.launch(fixture=two_scopes)
-def test_arguments_reach_the_parameters():
-    with Listener('/a') as ear:
-        frames = ear.listen('image_raw')
-        ear.wait_for(frames, 10)
+    file = write_launch_file(
+        tmp_path, {'name': 'a', 'source': 'simulated'},
+        {**SIMULATED, 'name': 'b', 'namespace': 'lab', 'params_file': parameters,
+         'frame_rate': 20, 'device': 'seed=5', 'device_type': 'Miniscope_V3', 'max_led': 100,
+         'display_mode': 'background_difference'})
+    with launched(file) as launch, Listener('/a') as a, Listener('/lab/b') as b:
+        frames = a.listen('image_raw')
+        a.wait_for(frames, 10)
         assert (frames[-1].width, frames[-1].height) == (608, 608)
-        assert ear.get('led') == 0.0 and ear.get('device_type') == 'Miniscope_V4_BNO'
-    with Listener('/lab/b') as ear:
-        frames, rows = ear.listen('image_raw'), ear.listen('image_raw/metadata')
-        ear.wait_for(frames, 10)
-        ear.wait_for(rows)
+        assert a.get('led') == 0.0 and a.get('device_type') == 'Miniscope_V4_BNO'
+        frames, rows = b.listen('image_raw'), b.listen('image_raw/metadata')
+        b.wait_for(frames, 10)
+        b.wait_for(rows)
         assert (frames[-1].width, frames[-1].height) == (752, 480)
         assert rows[-1].framerate == 20.0
         # config/scope.yaml, then the file, then the arguments
-        assert ear.get('display.color_map') == 'none'
-        assert ear.get('display.maximum') == 200 and ear.get('gain') == 2.0
-        assert ear.get('led') == 20.0 and ear.get('frame_rate') == 20.0
-        assert ear.get('device') == 'seed=5' and ear.get('max_led') == 100.0
-        assert ear.get('display.mode') == 'background_difference'
-    yield
-    assert ended == [0, 0]
+        assert b.get('display.color_map') == 'none'
+        assert b.get('display.maximum') == 200 and b.get('gain') == 2.0
+        assert b.get('led') == 20.0 and b.get('frame_rate') == 20.0
+        assert b.get('device') == 'seed=5' and b.get('max_led') == 100.0
+        assert b.get('display.mode') == 'background_difference'
+        launch.press_ctrl_c()
+        status, output = launch.wait()
+        assert status == 0, output
+        assert output.count('process has finished cleanly') == 2, output
 
 
-@launch_pytest.fixture
-def number_as_device() -> LaunchDescription:
-    """Describe a scope whose device is a number."""
-    return LaunchDescription([include(device=0, source='camera', name='camera')])
-
-
-@pytest.mark.launch(fixture=number_as_device)
-def test_a_number_is_a_device_name():
-    with Listener('/camera') as ear:
+@needs_launch
+def test_a_number_is_a_device_name() -> None:
+    with launched(device=0, source='camera', name='camera'), Listener('/camera') as ear:
         assert ear.get('device') == '0'
 
 
+@needs_launch
 def test_every_argument_is_described() -> None:
+    from launch import LaunchContext
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
     description = PythonLaunchDescriptionSource(str(LAUNCH_FILE)).get_launch_description(
         LaunchContext())
     described = {
@@ -247,6 +237,9 @@ def test_further_ctrl_c_are_ignored(tmp_path: Path) -> None:
 @needs_launch
 def test_a_killed_node_is_started_again(tmp_path: Path) -> None:
     with launched_on_a_box(tmp_path, respawn='true', gain=2) as (rig, launch, ear):
+        names = ['Time', 'a', 'b', 'c', 'd']
+        assert all(result.successful for result in ear.set_each(
+            led=30.0, display__maximum=180, table_header=names))
         began, toggles = time.monotonic(), rig.box.sync_toggles
         kill_node(launch)
         rig.box.wait(lambda: rig.box.led == 0.0, BACK * slowness())
@@ -254,7 +247,8 @@ def test_a_killed_node_is_started_again(tmp_path: Path) -> None:
         rig.box.wait(lambda: rig.box.sync_toggles > toggles + 3, BACK * slowness())
         assert time.monotonic() - began < BACK * slowness()
         ear.wait_for_state('active')
-        assert ear.get('led') == 20.0 and ear.get('gain') == 2.0
+        assert ear.get('led') == 30.0 and ear.get('gain') == 2.0, 'as the user has set it'
+        assert ear.get('display.maximum') == 180 and list(ear.get('table_header')) == names
         launch.press_ctrl_c()
         status, output = launch.wait()
         assert status == 0, output
@@ -309,31 +303,10 @@ def test_a_parameter_file_may_nest_namespaces(tmp_path: Path) -> None:
         assert 'warning' not in output
 
 
-def write_launch_file(folder: Path, *scopes: str) -> Path:
-    """Write a launch file that includes ours for each of these arguments, below /rig."""
-    file = folder / 'rig.launch.py'
-    includes = ', '.join(f'ours({arguments})' for arguments in scopes)
-    file.write_text(f"""
-from launch import LaunchDescription
-from launch.actions import GroupAction, IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch_ros.actions import PushRosNamespace
-
-def ours(**arguments):
-    return GroupAction([PushRosNamespace('rig'), IncludeLaunchDescription(
-        PythonLaunchDescriptionSource({str(LAUNCH_FILE)!r}),
-        launch_arguments=list(arguments.items()))])
-
-def generate_launch_description():
-    return LaunchDescription([{includes}])
-""")
-    return file
-
-
 @needs_launch
 def test_of_two_scopes_one_outlives_the_other(tmp_path: Path) -> None:
     file = write_launch_file(
-        tmp_path, "name='a', source='simulated'", "name='b', source='simulated', led='20'")
+        tmp_path, {'name': 'a', 'source': 'simulated'}, {'name': 'b', **SIMULATED}, below='rig')
     with launched(file) as launch, Listener('/rig/a') as a, Listener('/rig/b') as b:
         b_frames = b.listen('frame_info')
         a.wait_for(a.listen('frame_info'), 3)
@@ -351,7 +324,8 @@ def test_of_two_scopes_one_outlives_the_other(tmp_path: Path) -> None:
 @needs_launch
 def test_a_required_scope_ends_the_others(tmp_path: Path) -> None:
     file = write_launch_file(
-        tmp_path, "name='a', source='simulated', required='true'", "name='b', source='simulated'")
+        tmp_path, {'name': 'a', 'source': 'simulated', 'required': 'true'},
+        {'name': 'b', 'source': 'simulated'}, below='rig')
     with launched(file) as launch, Listener('/rig/a') as a, Listener('/rig/b') as b:
         a.wait_for(a.listen('frame_info'), 3)
         b.wait_for(b.listen('frame_info'), 3)
@@ -365,7 +339,8 @@ def test_a_required_scope_ends_the_others(tmp_path: Path) -> None:
 @needs_launch
 def test_pushed_namespaces_reach_the_recorder(tmp_path: Path) -> None:
     file = write_launch_file(
-        tmp_path, f"namespace='lab', source='simulated', record={str(tmp_path / 'a bag')!r}")
+        tmp_path, {'namespace': 'lab', 'source': 'simulated', 'record': tmp_path / 'a bag'},
+        below='rig')
     with launched(file) as launch:
         recorder, = launch.wait_for_program('record_scope')
         assert '/rig/lab/miniscope' in recorder.cmdline()

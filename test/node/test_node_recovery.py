@@ -22,6 +22,7 @@ from miniscope_ros.node.diagnostics import Diagnostics
 from node_process import NodeProcess, scope_node
 import pytest
 from sensor_msgs.msg import Image
+import shared_memory
 from virtual_daq import Box, BoxConfig, Fault, VirtualDaq
 
 STREAMED = ('image_raw', 'camera_info', 'frame_info', 'imu/data', 'orientation_rows')
@@ -229,6 +230,7 @@ def test_slow_absent_and_dying_subscribers_cost_no_frame(box: Box) -> None:
             for _ in range(2):
                 dying = subscriber(0.0)
                 processes.append(dying)
+                shared_memory.note(dying.pid)
                 dying.send_signal(signal.SIGKILL)
                 dying.wait()
             images = ear.listen('image_raw', Image, keep=stamp_ns)
@@ -236,6 +238,7 @@ def test_slow_absent_and_dying_subscribers_cost_no_frame(box: Box) -> None:
             assert ear.change_state('deactivate')
         finally:
             for process in processes:
+                shared_memory.note(process.pid)
                 process.kill()
                 process.wait()
         told = summary(node)
@@ -257,6 +260,7 @@ def test_what_a_stopped_subscriber_costs_is_told(box: Box) -> None:
             ear.wait_for(images, len(images) + 90)
             assert ear.change_state('deactivate')
         finally:
+            shared_memory.note(process.pid)
             process.kill()
             process.wait()
         told = summary(node)

@@ -27,6 +27,7 @@ SEED = 26  # its head rests within SECONDS
 LOSS = 0.02  # of the frames, on the way and as many at the source
 LED = 20.0
 PERIOD_MS = 1000 / 30
+SURE_FRAMES = 12  # from there on two frames that show a loss are enough
 V4 = load_catalogue()['Miniscope_V4_BNO']
 
 
@@ -168,9 +169,19 @@ def test_each_frame_is_on_each_topic_once(stream: Stream) -> None:
     assert len(stream['image_display/compressed']) + skipped == len(frames)
 
 
+def true_index(frame: FrameInfo) -> int:
+    """
+    Return the capture index with the losses that are shown and not reported yet.
+
+    A loss of one frame that time alone shows is reported one frame later. The stamps here are
+    exact, so that the uncertainty is the number of such losses and nothing else.
+    """
+    return int(frame.capture_index + frame.lost_uncertainty)
+
+
 def test_frames_come_at_the_set_rate(stream: Stream) -> None:
     for earlier, later in pairwise(stream['frame_info']):
-        periods = later.capture_index - earlier.capture_index
+        periods = true_index(later) - true_index(earlier)
         assert later.time_ms - earlier.time_ms == pytest.approx(periods * PERIOD_MS, abs=0.001)
 
 
@@ -245,24 +256,27 @@ def test_every_loss_is_told(stream: Stream, truth: Truth, numbers: list[int]) ->
     places = {  # of the frames that the box finished
         frame.number: place for place, frame in enumerate(truth.frames)
         if frame.fate is not Fate.LOST_AT_THE_SOURCE}
-    on_the_way = at_the_source = 0
+    on_the_way = at_the_source = before_that = 0
     frames = stream['frame_info']
     for (earlier, later), (before, after) in zip(
             pairwise(frames), pairwise(numbers), strict=True):
         between = fates[places[before] + 1:places[after]]
         unfinished = between.count(Fate.LOST_AT_THE_SOURCE)
-        assert later.lost_before == len(between)
-        assert later.capture_index - earlier.capture_index == 1 + len(between)
+        by_sequence = len(between) - unfinished
+        assert true_index(later) - true_index(earlier) == 1 + len(between)
+        assert later.capture_index - earlier.capture_index == 1 + later.lost_before
         assert later.sync_edge - earlier.sync_edge == after - before
-        if not between:
-            evidence = FrameInfo.EVIDENCE_NONE
-        elif unfinished:
-            evidence = FrameInfo.EVIDENCE_TIME
-        else:
-            evidence = FrameInfo.EVIDENCE_SEQUENCE
+        # What only time shows waits for one more frame, for two among the first ones.
+        waiting = unfinished + (before_that if later.frame_index < SURE_FRAMES else 0)
+        assert later.lost_uncertainty <= waiting
+        by_time = later.lost_before - by_sequence
+        assert by_time >= 0
+        evidence = (FrameInfo.EVIDENCE_TIME if by_time else FrameInfo.EVIDENCE_SEQUENCE
+                    if by_sequence else FrameInfo.EVIDENCE_NONE)
         assert (later.loss_evidence, later.damaged_before) == (evidence, 0)
-        at_the_source += unfinished
-        on_the_way += len(between) - unfinished
+        before_that = unfinished
+        at_the_source += by_time
+        on_the_way += by_sequence
     assert frames[0].lost_before == frames[0].capture_index == 0
     assert on_the_way > 0 and at_the_source > 0
 

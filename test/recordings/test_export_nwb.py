@@ -12,8 +12,14 @@ import pytest
 from recorded_bag import EPOCH_NS, Scope, SQLITE, write_bag
 from recorded_camera import Session
 
-pynwb = pytest.importorskip('pynwb')
-pytest.importorskip('ndx_miniscope')
+try:
+    import ndx_miniscope
+    import pynwb
+except ImportError:
+    ndx_miniscope = pynwb = None
+
+pytestmark = pytest.mark.skipif(
+    pynwb is None or ndx_miniscope is None, reason='pynwb or ndx_miniscope is not installed')
 
 
 def export(tmp_path: Path, *scopes: Scope, expected: int = DONE, **kwargs: Any) -> Path:

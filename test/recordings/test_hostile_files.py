@@ -4,6 +4,7 @@
 from collections.abc import Callable
 import os
 from pathlib import Path
+import re
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import time
 from miniscope_ros.commands.export_bag import DONE, FAILED, main, PARTLY
 from miniscope_ros.errors import DeviceError, Interrupted
 from miniscope_ros.model import Reason
+from miniscope_ros.recordings.bag.zstd import zstd
 from miniscope_ros.recordings.formats import open_recording
 from miniscope_ros.sources.background import interruptibly
 from miniscope_ros.sources.replay import ReplaySource
@@ -23,7 +25,6 @@ from recording_folders import scenes, write_miniscope_daq, write_pomidaq, write_
 from rosbags.rosbag2 import CompressionMode
 
 LIMIT = 1 << 30  # bytes that reading may take
-zstd = pytest.importorskip('miniscope_ros.recordings.bag.zstd').zstd
 
 
 def opened_within_limit(path: Path) -> str:
@@ -108,7 +109,7 @@ def test_tables_take_bounded_memory(
         tmp_path: Path, fault: Callable[[Path], None], said: str) -> None:
     folder = write_miniscope_daq(tmp_path / 'scope', scenes(4), [0, 50, 100, 150])
     fault(folder / 'timeStamps.csv')
-    assert pytest.importorskip('re').match(said, opened_within_limit(folder))
+    assert re.match(said, opened_within_limit(folder))
 
 
 def test_a_video_that_says_it_is_enormous_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from miniscope_ros.recordings.bag.reader import Bag
 import psutil
 import pytest
 from recording_sessions import only_bag, session_node, SIMULATED, write_session
+import shared_memory
 
 LOST_S = 1.0
 BUSY_S = 1.0  # more than that on a computer that has other things to do
@@ -31,6 +32,7 @@ def check(folder: Path, seed: int) -> None:
                       *psutil.Process(session.node.pid).children(recursive=True)]
         # All at the same moment, lest one of them still does its work.
         for process in everything:
+            shared_memory.note(process.pid)
             os.kill(process.pid, signal.SIGSTOP)
         now = time.time_ns()
         for process in everything:

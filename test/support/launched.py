@@ -15,6 +15,7 @@ from ament_index_python.packages import get_packages_with_prefixes
 from node_process import PATIENCE
 import psutil
 import pytest
+import shared_memory
 
 LAUNCH_FILE = Path(__file__).parents[2] / 'launch' / 'scope.launch.py'
 MARK = 'MINISCOPE_TEST_LAUNCH'
@@ -76,6 +77,7 @@ class Launched:
                 if (process.environ().get(MARK) == self._mark and process.pid != self.pid
                         and any(name in part for part in process.cmdline())):
                     found.append(process)
+                    shared_memory.note(process.pid)  # it may be killed
         return found
 
     def wait_for_program(self, name: str) -> list[psutil.Process]:
@@ -113,6 +115,7 @@ class Launched:
                 process.kill()
         self._process.wait(PATIENCE)
         self._reader.join(PATIENCE)
+        shared_memory.remove_noted()
 
 
 @contextlib.contextmanager

@@ -11,8 +11,12 @@ import sys
 from threading import Condition, Thread
 from typing import IO
 
+import shared_memory
+
 PATIENCE = 40.0  # [s], far more than anything here takes
 ENTRY_POINT = 'from miniscope_ros.node.main import main; main()'
+MIDDLEWARE = re.compile(r'\S+ \S+ \[\w+ (Error|Warning)\] ')
+"""How Fast DDS begins a line: it complains of what other programs have left, for one."""
 
 Value = bool | int | float | str | Sequence[str]
 
@@ -42,6 +46,7 @@ class NodeProcess:
             given += ['-r', f'{name}:={target}']
         self.lines: list[str] = []  # of both, as they come
         self.errors: list[str] = []  # of the standard error output alone
+        self.middleware: list[str] = []  # lines of Fast DDS, which are in none of the others
         self._changed = Condition()
         self._process = subprocess.Popen(
             [sys.executable, *python, *given], text=True,
@@ -58,7 +63,7 @@ class NodeProcess:
     def _collect(self, pipe: IO[str], targets: list[list[str]]) -> None:
         for line in pipe:
             with self._changed:
-                for target in targets:
+                for target in [self.middleware] if MIDDLEWARE.match(line) else targets:
                     target.append(line.rstrip('\n'))
                 self._changed.notify_all()
         with self._changed:
@@ -98,6 +103,7 @@ class NodeProcess:
 
     def send_signal(self, number: int) -> None:
         """Send a signal, SIGINT for one."""
+        shared_memory.note(self.pid)
         self._process.send_signal(number)
 
     def exit_status(self, timeout: float = PATIENCE) -> int:
@@ -124,6 +130,7 @@ class NodeProcess:
         self._process.wait(PATIENCE)
         for reader in self._readers:
             reader.join(PATIENCE)
+        shared_memory.remove_noted()
 
     def stop(self) -> int:
         """Send SIGINT and return the exit status."""
@@ -132,6 +139,7 @@ class NodeProcess:
 
     def kill(self) -> None:
         """End it at once, with nothing put in order."""
+        shared_memory.note(self.pid)
         self._process.kill()
         self.wait()
 

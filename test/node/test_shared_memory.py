@@ -1,0 +1,29 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a killed node leaves in shared memory is removed, and nothing of one that lives."""
+import os
+
+from listening import Listener
+from node_process import NodeProcess, scope_node
+import shared_memory
+
+SIMULATED = {'source': 'simulated', 'led': 20.0}
+
+
+def existing(files: set[str]) -> set[str]:
+    return {file for file in files if os.path.exists(file)}
+
+
+def test_a_killed_node_leaves_nothing() -> None:
+    with scope_node(SIMULATED, remap={'__node': 'other'}) as other, Listener('/other') as ear:
+        node = NodeProcess(SIMULATED)
+        node.wait_for_output('streaming began')
+        ear.wait_for(ear.listen('frame_info'), 3)
+        of_other = existing(set(shared_memory.files_of(other.pid)))
+        its_own = existing(set(shared_memory.files_of(node.pid))) - of_other - set(
+            shared_memory.files_of(os.getpid()))
+        assert its_own and of_other
+        node.kill()
+        assert not existing(its_own)
+        assert set(shared_memory.files_of(other.pid)) <= existing(of_other)
+        ear.wait_for(ear.listen('frame_info'), 10)

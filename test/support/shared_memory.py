@@ -1,0 +1,55 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+The files that Fast DDS keeps in shared memory, of processes that the tests kill.
+
+A process that is killed leaves its segment (64 MB with our profile) and its ports in /dev/shm.
+Later processes stumble over a port that is left. So the files of a process are noted before it is
+killed, and removed when nobody alive has them open. Files of other processes are never touched.
+"""
+from collections.abc import Iterator
+import contextlib
+import os
+from pathlib import Path
+import re
+
+FOLDER = '/dev/shm/'
+NAMES = re.compile(rf'{FOLDER}(sem\.)?fast(rtps|dds)_\w+$')
+
+_noted: set[str] = set()
+
+
+def note(pid: int) -> None:
+    """Note the files of a process that is about to be killed; to be called while it lives."""
+    _noted.update(files_of(pid))
+
+
+def remove_noted(*, ours: bool = False) -> None:
+    """
+    Remove the noted files that no living process has open.
+
+    ours removes those that this process has open, too: at its end, when it needs none of them.
+    """
+    if not _noted:
+        return
+    pids = {int(name) for name in os.listdir('/proc') if name.isdecimal()}
+    if ours:
+        pids.remove(os.getpid())
+    in_use = {file for pid in pids for file in files_of(pid)}
+    for file in _noted - in_use:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(file)
+    _noted.intersection_update(in_use)
+
+
+def files_of(pid: int) -> Iterator[str]:
+    """Yield the files that a process has mapped or open; none if it has ended."""
+    with contextlib.suppress(OSError):
+        for line in Path(f'/proc/{pid}/maps').read_text(errors='replace').splitlines():
+            if FOLDER in line and NAMES.match(path := line[line.index(FOLDER):]):
+                yield path
+        for descriptor in os.listdir(f'/proc/{pid}/fd'):
+            with contextlib.suppress(OSError):
+                path = os.readlink(f'/proc/{pid}/fd/{descriptor}')
+                if NAMES.match(path):
+                    yield path
