@@ -1,7 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """check_scope as a command: arguments, Ctrl-C, what it asks of the user, its report."""
-import getpass
 import json
 import math
 from pathlib import Path
@@ -125,18 +124,19 @@ def test_a_turn_is_about_the_axes_of_the_body() -> None:
 
 def test_the_report_names_no_people_and_no_computer(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(getpass, 'getuser', lambda: 'gretel')
-    monkeypatch.setattr(platform, 'node', lambda: 'witch7.forest.example')
+    monkeypatch.setenv('LOGNAME', 'gretel')
     monkeypatch.setenv('HOME', '/home/gretel')
-    text = '/home/gretel/x.yaml on WITCH7, held by gretel; gretels | 3'
-    account = Account((Line('link', judged(False, text, 'none', held=['gretel']), 1.0),), False, '')
+    computer = platform.node()
+    text = f'/home/gretel/x.yaml on {computer.upper()}, held by gretel; gretels | 3'
+    line = Line('link', judged(False, text, 'none', held=['gretel']), 1.0)
+    account = Account((line,), False, '')
     markdown, data = report.write(
         str(tmp_path / 'a.md'), account,
         Settings(device='/home/gretel/box', device_catalog='/home/gretel/own.yaml'))
     assert (markdown.name, data.name) == ('a.md', 'a.json')
     for written in (markdown.read_text(), data.read_text()):
         assert 'gretel ' not in written and 'gretel"' not in written and 'gretel/' not in written
-        assert 'witch7' not in written.lower()
+        assert computer.lower() not in written.lower()
     assert '| FAIL | link | NAME/x.yaml on NAME, held by NAME; gretels \\| 3 | none |' \
         in markdown.read_text()
     content = json.loads(data.read_text())
