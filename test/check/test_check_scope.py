@@ -16,7 +16,7 @@ import yaml
 
 CATALOGUE = Path(__file__).parents[2] / 'miniscope_ros' / 'daq' / 'device_types.yaml'
 V4 = load_catalogue()['Miniscope_V4_BNO']
-ALONGSIDE = 3  # runs wait most of their time
+ALONGSIDE = 4  # runs wait most of their time
 USER = {'turn left', 'nose down', 'tilt right'}
 
 
