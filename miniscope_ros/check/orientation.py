@@ -16,7 +16,7 @@ from miniscope_ros.acquisition.orientation import (
 from miniscope_ros.check.ask import ask
 from miniscope_ros.check.bench import Bench
 from miniscope_ros.check.finding import Finding, judged, untold
-from miniscope_ros.model import Quaternion, RawFrame, RawQuaternion
+from miniscope_ros.model import Quaternion, RawQuaternion
 
 _MAX_NORM_ERROR = 0.05
 _VALID_SHARE = 0.98
@@ -128,10 +128,7 @@ def _angle(turn: tuple[float, float, float]) -> float:
 
 
 def _readings(bench: Bench) -> list[tuple[RawQuaternion | Quaternion, int]]:
-    return [(frame.orientation, _read_ns(frame))
+    # Readings belong to the ends of frames; when they were asked for depends on the computer.
+    return [(frame.orientation, frame.stamp_ns)
             for frame in bench.count_frames(bench.settings.sequence_s)
             if frame.orientation is not None]
-
-
-def _read_ns(frame: RawFrame) -> int:
-    return frame.read_ns or frame.stamp_ns

@@ -74,7 +74,7 @@ CASES = {
     'narrow controls': Case({'control ranges'}, {'control_maximum': 255}),
     'no link': Case({'link'}, {'link': 'none'}),
     'old interface': Case({'firmware'}, {'interface_version': 1}),
-    'no pan and tilt': Case({'firmware'}, {'pan_tilt': False, 'kernel': 'new_kernel'}),
+    'no pan and tilt': Case({'firmware'}, {'pan_tilt': False, 'kernel': 'fixed_firmware'}),
     'late first frame': Case({'first frame'}, {'start_delay': 2.5}),
     'wrong rate': Case({'frame rates'}, {'rate_factor': 1.1}),
     'jitter': Case({'jitter'}, {'jitter': 0.004}),
@@ -97,10 +97,9 @@ CASES = {
     'no loop': Case({'sync output'}, {}, arguments=('--loopback', '--transport', 'usb')),
     'away after a reset': Case({'hard reset'}, {'reset_time': 60.0}),
 }
-# What none of these runs can tell, however good the scope is.
-UNTOLD = {'unplug'}
-UNATTENDED = UNTOLD | USER
-NO_LOOP = UNATTENDED | {'sync output'}
+# What is left out on request.
+UNTOLD_BY_GOOD = {
+    'good': {'unplug', *USER}, 'current kernel': {'unplug', *USER, 'sync output'}}
 
 
 def run_case(folder: Path, name: str) -> Checked:
@@ -156,7 +155,6 @@ def test_a_fault_makes_its_line_fail_and_no_other(
     assert done.status == bool(done.failed), done.errors
     assert done.led == 0.0
     assert not done.protocol_faults
-    if name == 'good':
-        assert done.named('CANNOT TELL') == UNATTENDED, done.output
-    if name == 'current kernel':
-        assert done.named('CANNOT TELL') == NO_LOOP, done.output
+    if name in UNTOLD_BY_GOOD:
+        # The stamps of transport usb are told to be no evidence on a busy computer.
+        assert done.named('CANNOT TELL') - {'jitter'} == UNTOLD_BY_GOOD[name], done.output
