@@ -39,6 +39,7 @@ setup(
     entry_points={'console_scripts': [
         f'scope_node = {NAME}.node.main:main',
         f'list_devices = {NAME}.commands.list_devices:main',
+        f'check_scope = {NAME}.commands.check_scope:main',
         f'lights_off = {NAME}.commands.lights_off:main',
         f'ground_truth = {NAME}.commands.ground_truth:main',
         f'export_bag = {NAME}.commands.export_bag:main',

@@ -43,7 +43,7 @@ typedef int64_t i64;
 
 enum { CONTROLS = 5, TEMPLATES = 32, CHOICES = 16, SLOTS = 64, PLAN = 1 << 20, BUFFERS = 32, URBS = 5 };
 enum { LED, LED2, FOCUS, GAIN, FRAME_RATE };
-enum image_mode { IMAGE_RAMP, IMAGE_LIT, IMAGE_BANK };
+enum image_mode { IMAGE_RAMP, IMAGE_LIT, IMAGE_BANK, IMAGE_STRIPES };
 enum link_mode { LINK_GOOD, LINK_NEEDS_SERDES, LINK_NONE };
 enum status { DELIVERED, LOST, UNFINISHED, NO_BUFFER };
 
@@ -156,6 +156,7 @@ enum protocol_fault {  // in the fault log
     F(u32, queued_most)                                                                          \
     F(u32, flags)               /* Open Ephys control flags */                                   \
     F(u32, inputs)              /* digital inputs; bit 0 is the trigger */                       \
+    F(u32, looped)              /* the sync output drives the trigger input */                   \
     F(i32, frozen)                                                                               \
     F(i32, link)                /* enum link_mode */                                             \
     F(u64, frame)               /* number of the next frame */                                   \

@@ -30,7 +30,7 @@ FRESH_CONTROLS = {
 }
 # A kernel that does so with UCLA firmware; with fixed firmware any does.
 RELEASES = {'fixed_firmware': '5.10.218', 'old_kernel': '5.10.218', 'new_kernel': '6.12.95'}
-IMAGES = ('ramp', 'lit', 'bank')
+IMAGES = ('ramp', 'lit', 'bank', 'stripes')
 LINKS = ('good', 'needs_serdes', 'none')
 
 
@@ -81,8 +81,9 @@ class BoxConfig:
     """
     What is plugged in, and where.
 
-    Times in seconds. image is 'ramp' (all grey levels), 'lit' (grey value by light and gain) or
-    an array of frames, cycled: (n, height, width) grey or (n, height, 2 * width) YUYV, uint8.
+    Times in seconds. image is 'ramp' (all grey levels), 'lit' (grey value by light and gain),
+    'stripes' (the same in the mean, with structure by the focus) or an array of frames, cycled:
+    (n, height, width) grey or (n, height, 2 * width) YUYV, uint8.
     """
 
     device_type: str = 'Miniscope_V4_BNO'
@@ -408,6 +409,10 @@ class Box:
     def trigger(self, levels: int) -> None:
         """Set the digital inputs; bit 0 is the trigger."""
         self.state['inputs'] = levels
+
+    def loop_sync(self, looped: bool = True) -> None:
+        """Connect the sync output to the trigger input."""
+        self.state['looped'] = looped
 
     def bad_at_start(self, frames: int) -> None:
         """Deliver so many short frames at each stream start."""

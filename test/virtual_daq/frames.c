@@ -19,6 +19,7 @@ struct painter {
     u8 *image;   // YUYV as it was painted last; NULL in bank mode
     u32 size;    // bytes the sensor sends
     int level;   // grey value of the whole image, -1: the ramp
+    int depth;   // of the stripes, in grey values
     int bank;    // file of prepared frames
 };
 
@@ -70,6 +71,19 @@ static void paint_level(struct painter *p, int level)
         p->image[i] = level;
 }
 
+// Stripes eight pixels wide, around the level of a lit image; the focus decides their depth.
+static void paint_stripes(struct painter *p, const struct frame_record *r, int level)
+{
+    i64 off = r->raw_end[2] < 0 ? 0 : r->raw_end[2] - 127;
+    int depth = lrint(level / 2.0 * exp(-(double)(off * off) / (64.0 * 64.0)));
+    if (level == p->level && depth == p->depth)
+        return;
+    p->level = level;
+    p->depth = depth;
+    for (u32 i = 0; i < p->size; i += 2)
+        p->image[i] = level + (i / 16 % 2 ? depth : -depth);
+}
+
 // Open Ephys: five words in the chroma bytes of the first 20 pixels.
 static void telemetry(const struct state *s, const struct frame_record *r, u8 *image)
 {
@@ -101,6 +115,8 @@ u32 painter_paint(struct painter *p, struct handle *h, u32 index, struct frame_r
     } else {
         if (s->image_mode == IMAGE_LIT)
             paint_level(p, r->level = grey_level(s, r));
+        else if (s->image_mode == IMAGE_STRIPES)
+            paint_stripes(p, r, r->level = grey_level(s, r));
         for (int byte = 0; byte < 8; byte++)  // the frame's number, in the grey bytes
             p->image[2 * byte] = r->frame >> (8 * byte);
         if (s->extension_unit)
