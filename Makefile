@@ -4,7 +4,9 @@
 #   make run ARGS='source:=daq led:=15'   any source, any parameter of the scope
 #   make run SESSION=file.yaml            all that a session file names
 # make kernel-test: the driver on real kernels, in User-Mode Linux (see docs/hardware-usb.md).
+# make test DISTRO=kilted          with another ROS 2 than Jazzy, where none is sourced
 PYTHON ?= python3
+export DISTRO
 
 run:
 	@$(PYTHON) tools/bootstrap.py run

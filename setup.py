@@ -26,13 +26,14 @@ setup(
         (f'share/{NAME}/msg', glob('miniscope_msgs/msg/*.msg')),
     ],
     install_requires=['setuptools'],
+    # What has no rosdep key, by what it is for; package.xml has the rest.
     extras_require={
-        'test': ['pytest'],
+        'export': ['apsw', "backports.zstd; python_version < '3.14'", 'lz4', 'rosbags>=0.11'],
+        'nwb': ['h5py', 'ndx-miniscope', 'pynwb'],
         'record': ['mcap'],
-        'export': ['matplotlib', 'rosbags>=0.11', 'tqdm'],
-        'panel': ['aiohttp'],
-        'nwb': ['ndx-miniscope', 'pynwb'],
         'syntalos': ['av', 'edlio'],
+        'test': ['pytest'],
+        'usb': ['libusb1'],
     },
     zip_safe=True,
     entry_points={'console_scripts': [

@@ -21,6 +21,7 @@ from .session import Kind, Notes, run, run_several, Session, Setting, Window
 FAILURES = (RuntimeError, TimeoutError, subprocess.TimeoutExpired)  # what a session may raise
 
 FLOOR_RATIO = 1.5
+USB_RATIO = 1.3
 ALONE_MS = 0.6
 DISPLAY_STAGE_MS = 0.6
 RAW_MS, DISPLAY_MS = 5.0, 8.0
@@ -53,6 +54,7 @@ def cpu_time(effort: Effort) -> Iterator[Row]:
         for kind in ('node', 'floor')}
     settings['serialized all'] = Setting('serialized')
     settings['peer raw'] = Setting('peer', raw)
+    settings['usb all'] = Setting('usb')
     settings['simulated all'] = Setting('simulated')
     series: dict[str, list[float]] = {name: [] for name in settings}
     # In turns, so that what else the computer does befalls all of them alike.
@@ -67,6 +69,11 @@ def cpu_time(effort: Effort) -> Iterator[Row]:
 
     yield row('CPU per frame, five subscribers', 'node all', 'floor all',
               f'<= {FLOOR_RATIO:g} x floor', ms['node all'] <= FLOOR_RATIO * ms['floor all'])
+    yield Row(
+        1, 'CPU per frame over transport usb, five subscribers',
+        f'{ms["usb all"]:.2f} ms ({ms["usb all"] / ms["node all"]:.2f} x v4l2)', '',
+        f'<= {USB_RATIO:g} x v4l2', ms['usb all'] <= USB_RATIO * ms['node all'],
+        {'ms': series['usb all'], 'v4l2': series['node all']})
     yield row('the floor with messages serialized beforehand, five subscribers',
               'serialized all', 'floor all', '', None)
     yield row('CPU per frame, no subscriber', 'node none', 'floor none',

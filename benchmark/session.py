@@ -19,8 +19,9 @@ from virtual_daq import BoxConfig, VirtualDaq
 from . import topics
 from .processes import PATIENCE, Process
 
-Kind = Literal['node', 'simulated', 'floor', 'serialized', 'peer', 'stages']
+Kind = Literal['node', 'usb', 'simulated', 'floor', 'serialized', 'peer', 'stages']
 FLOORS = ('floor', 'serialized')
+ON_BOX = ('node', 'usb', 'peer', 'stages')
 Times = NDArray[np.int64]  # [ns], CLOCK_MONOTONIC
 
 WARM_UP = 3.0  # [s]
@@ -126,7 +127,7 @@ class Session:
         self._folder = folder
         self._box = rig.box
         self.scope = f'/scope{next(_numbers)}/miniscope'
-        environment = rig.environ() if setting.kind in ('node', 'peer', 'stages') else None
+        environment = rig.environ() if setting.kind in ON_BOX else None
         self.listener = Process(
             ['-m', 'benchmark.listener', self.scope, str(folder / 'heard.npz'),
              *setting.listens], folder / 'listener.log') if setting.listens else None
@@ -251,7 +252,10 @@ def run_several(settings: Sequence[Setting]) -> Iterator[list[Session]]:
         sessions = []
         for setting in settings:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            rig = VirtualDaq(folder, [BoxConfig(setting.device_type, rate=setting.rate)])
+            # The node itself chooses USB where the kernel answers from its cache.
+            kernel = 'new_kernel' if setting.kind == 'usb' else 'old_kernel'
+            rig = VirtualDaq(folder, [BoxConfig(
+                setting.device_type, rate=setting.rate, kernel=kernel)])
             session = Session(setting, folder, rig)
             for process in (session.listener, session.publisher):
                 if process is not None:

@@ -23,6 +23,10 @@ class DeviceLost(DeviceError):
     """The device was there and is gone, or sends nothing any more."""
 
 
+class StreamBroken(DeviceLost):
+    """The device is there, but its stream must be opened anew."""
+
+
 class NoLink(DeviceError):
     """The device opens but sends nothing: the scope is not connected, or the box is frozen."""
 

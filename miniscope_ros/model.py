@@ -107,6 +107,7 @@ class RawFrame:
     digital_inputs: int = -1  # bit mask; -1 unknown
     sync_edge: int | None = None  # as it was recorded; None: it is to be counted
     damaged: bool = False  # image is not to be used
+    content: Content | None = None  # as it was recorded; None: it is to be judged
     # CLOCK_MONOTONIC after what the device tells was read beside the frame; None: told in it.
     read_ns: int | None = None
     wire_stamp_ns: int | None = None  # the stamp as received, where stamp_ns is a repaired one
@@ -146,4 +147,5 @@ class SourceInfo:
     location: str = ''
     path: str = ''
     transport: str = ''
+    has_blocks: bool = False  # frames came through a DAQ box: blocks of known size, one seam each
     warnings: tuple[str, ...] = field(default=())

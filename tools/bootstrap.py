@@ -4,7 +4,8 @@
 Make what is missing: the environment in .env and the built workspace.
 
 Usage: bootstrap.py run|test. It needs a Python 3 and its standard library. When nothing has
-changed it starts neither pip nor colcon.
+changed it starts neither pip nor colcon. The variable DISTRO names the ROS 2 to install where
+none is sourced: jazzy (the default) or kilted.
 """
 import fcntl
 import hashlib
@@ -23,8 +24,19 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / 'tools'
 ENV = ROOT / '.env'
 HAS_ROS = 'ROS_DISTRO' in os.environ
+DISTRO = os.environ.get('DISTRO') or 'jazzy'
+# How the packages of ros.txt, which names Jazzy's, are called elsewhere; None: there is none.
+OTHER_NAMES = {
+    'jazzy': {},
+    'kilted': {
+        'domain-coordinator': 'ros-domain-coordinator', 'fastrtps-cmake-module': None,
+        'python-cmake-module': None},
+}
+# What is needed besides, but the wheels do not name.
+MORE = {'jazzy': (), 'kilted': ('ros-kilted-ament-cmake-ros-core',)}
 PROBE = 'lark'  # a small package, to see whether packages can be had at all
 PROBE_S = 5.0
+LOG_END = 4000  # characters of a failed build that are shown
 BUILT_FROM = ('miniscope_ros', 'miniscope_msgs', 'launch', 'config', 'resource', 'package.xml',
               'setup.py', 'setup.cfg', 'colcon_defaults.yaml')
 
@@ -32,6 +44,9 @@ BUILT_FROM = ('miniscope_ros', 'miniscope_msgs', 'launch', 'config', 'resource',
 def check_machine():
     """End with a line for each missing tool that holds the command which installs it."""
     version = '{}.{}'.format(*sys.version_info)
+    if DISTRO not in OTHER_NAMES:
+        sys.exit(f'DISTRO={DISTRO}: there are wheels of {" and ".join(OTHER_NAMES)} only. Source '
+                 'any other ROS 2 instead')
     if not HAS_ROS and not (3, 10) <= sys.version_info < (3, 14):
         sys.exit(f'python3 is Python {version}; the ROS 2 wheels exist for 3.10 to 3.13. '
                  'Name one of these, for example\n    make run PYTHON=python3.12')
@@ -151,6 +166,30 @@ def mend_wheels(site):
     (ENV / 'local_setup.bash').touch()  # colcon warns of a prefix without one
 
 
+def ros_packages():
+    """Return the packages of ros.txt as this distribution names them."""
+    found = list(MORE[DISTRO])
+    for line in (TOOLS / 'ros.txt').read_text().splitlines():
+        name = line.split('#')[0].strip()
+        ros = re.fullmatch(r'ros-jazzy-(\S+)', name)
+        if ros:
+            name = OTHER_NAMES[DISTRO].get(ros.group(1), f'ros-{DISTRO}-{ros.group(1)}')
+        if name:
+            found.append(name)
+    return found
+
+
+def pins_of(distribution):
+    """Return the file of pins; those of ROS packages are Jazzy's."""
+    pins = TOOLS / 'constraints.txt'
+    if distribution == 'jazzy':
+        return pins
+    others = ENV / 'constraints.txt'
+    others.write_text(''.join(
+        line for line in pins.read_text().splitlines(True) if not line.startswith('ros-')))
+    return others
+
+
 def numpy_of_ros():
     """Return the version of numpy that the packages of the sourced ROS 2 were built for."""
     try:
@@ -169,8 +208,8 @@ def make_environment(for_tests):
     Where a ROS 2 is sourced, .env sees its packages and adds only the test tools.
     """
     pins = TOOLS / 'constraints.txt'
-    base = 'run ' + digest(str(ROOT), sys.version, os.environ.get('ROS_DISTRO', ''), pins,
-                           TOOLS / 'ros.txt')
+    base = 'run ' + digest(str(ROOT), sys.version, os.environ.get('ROS_DISTRO', DISTRO), pins,
+                           *ros_packages())
     tests = 'test ' + digest(TOOLS / 'test.txt')
     wanted = [base, tests] if for_tests else [base]
     stamp = ENV / 'complete'
@@ -180,7 +219,7 @@ def make_environment(for_tests):
     if HAS_ROS:
         numpy = numpy_of_ros()
     elif base not in done:
-        print('Installing ROS 2 Jazzy into .env (once; 0.5 GB on the disk, '
+        print(f'Installing ROS 2 {DISTRO.capitalize()} into .env (once; 0.5 GB on the disk, '
               'minutes).', flush=True)
     if for_tests:
         print('Installing the test tools into .env (once).', flush=True)
@@ -201,7 +240,7 @@ def make_environment(for_tests):
     if HAS_ROS and for_tests:
         install(pip, f'numpy=={numpy}', '-r', TOOLS / 'test.txt')
     elif not HAS_ROS:
-        install(pip, '-c', pins, '-r', TOOLS / 'ros.txt',
+        install(pip, '-c', pins_of(DISTRO), *ros_packages(),
                 *(['-r', TOOLS / 'test.txt'] if for_tests else []))
         mend_wheels(ENV / 'lib' / 'python{}.{}'.format(*sys.version_info) / 'site-packages')
     stamp.write_text('\n'.join(wanted))
@@ -223,7 +262,11 @@ def build_workspace():
     if environment not in done:
         for folder in ('build', 'install', 'log'):
             shutil.rmtree(str(ROOT / folder), ignore_errors=True)
-    call(*([] if HAS_ROS else [TOOLS / 'env']), 'colcon', 'build')
+    build = [*([] if HAS_ROS else [TOOLS / 'env']), 'colcon', 'build']
+    if subprocess.call([str(word) for word in build], cwd=str(ROOT)):
+        for log in sorted((ROOT / 'log' / 'latest_build').glob('*/stdout_stderr.log')):
+            print(f'--- {log.parent.name}:\n{log.read_text()[-LOG_END:]}', file=sys.stderr)
+        sys.exit('the workspace could not be built; its output is above')
     stamp.write_text('\n'.join([environment, sources]))
 
 

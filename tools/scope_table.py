@@ -14,8 +14,8 @@ def choices(control: Control) -> str:
 
 def light(device_type: DeviceType) -> str:
     lights = device_type.lights
-    unit = '%' if lights[0].maximum == 100 else f'of {lights[0].maximum:g}'
-    return f'{len(lights)} x 0..{lights[0].maximum:g} {unit}'.removeprefix('1 x ')
+    unit = ' %' if lights[0].maximum == 100 else ''
+    return f'{len(lights)} x 0..{lights[0].maximum:g}{unit}'.removeprefix('1 x ')
 
 
 def row(name: str, device_type: DeviceType) -> str:

@@ -38,13 +38,19 @@ class CaptureEngine:
         validator: OrientationValidator,
         *,
         clock: RosTime | None = None,
+        on_attempt: Callable[[bool], None] = lambda dark: None,
     ) -> None:
-        """Open nothing yet; listener is told what happens, in the capture thread."""
+        """
+        Open nothing yet; listener is told what happens, in the capture thread.
+
+        on_attempt is called in it after each attempt to make a device dark whose light may be on
+        after close, with whether it is dark now.
+        """
         self._source = source
         self._clock = clock or RosTime()
         self._validator = validator
         self._handler = FrameHandler(source, listener, validator, self._clock)
-        self._loop = CaptureLoop(source, listener, self._handler)
+        self._loop = CaptureLoop(source, listener, self._handler, on_attempt)
         self._thread: Thread | None = None  # None: closed; it may go on to make the device dark
         self._last_thread: Thread | None = None
 
@@ -151,7 +157,7 @@ class CaptureEngine:
             bad_stamps=accounting.timestamps.invalid_count, clock=self._clock.state,
             orientation=self._validator.health(
                 time.monotonic_ns() if self._source.is_live else handler.last_ns),
-            light=self._source.light, lights=handler.lights)
+            light=self._source.light, lights=handler.lights, contents=handler.content.counts)
 
     def _call(self, job: Callable[[], T]) -> T:
         if self._thread is None:

@@ -21,6 +21,7 @@ from miniscope_ros.errors import (
     Interrupted,
     MiniscopeError,
     NoLink,
+    StreamBroken,
 )
 from miniscope_ros.model import ControlEvent, Reason, SourceInfo
 from miniscope_ros.sources.source import Source
@@ -42,12 +43,16 @@ class CaptureLoop:
     it sends LED dark before anything else when an acquisition ends.
     """
 
-    def __init__(self, source: Source, listener: Listener, handler: FrameHandler) -> None:
+    def __init__(
+        self, source: Source, listener: Listener, handler: FrameHandler,
+        on_attempt: Callable[[bool], None],
+    ) -> None:
+        """Do nothing yet; on_attempt is that of LightGuard."""
         self.reconnect = True
         self.sync_output = True
         self.commands = CommandQueue()
         self.states = CaptureStates()
-        self.guard = LightGuard(source)
+        self.guard = LightGuard(source, on_attempt)
         self.reconnects = 0
         self._source = source
         self._listener = listener
@@ -55,6 +60,7 @@ class CaptureLoop:
         self._reconnector = Reconnector()
         self._closed = False  # by close; the light may still have to be made dark
         self._reinitialised = False  # the head stage, in this stream
+        self._reopening = False  # a stream is to be opened anew, whatever reconnect says
         self._reset_until = 0.0  # a loss until then [s] is the reset that was asked for
 
     def run(self) -> None:
@@ -283,14 +289,18 @@ class CaptureLoop:
         """Note that the device is gone, and look for it unless that is not wanted."""
         self._take_events()
         self._close_stream()
-        if not self.reconnect:
+        # The device is there: a stream that has to be opened anew is no loss of it.
+        self._reopening = isinstance(error, StreamBroken)
+        if not self.reconnect and not self._reopening:
             self._stop(CaptureState.FAILED, str(error))
             return
         active = self.states.state.is_active
         self.states.enter(
             CaptureState.INTERRUPTED if active else CaptureState.DISCONNECTED, str(error))
         self._reconnector.begin(str(error))
-        if time.monotonic() < self._reset_until:
+        if self._reopening:
+            _log.error('%s', error)
+        elif time.monotonic() < self._reset_until:
             _log.info('the device restarts, as was asked for: %s', error)
         else:
             _log.error('the device is lost: %s; looking for it', error)
@@ -304,9 +314,10 @@ class CaptureLoop:
         self._take_events(closed=True)
 
     def _try_again(self) -> None:
-        if not self.reconnect:
+        if not self.reconnect and not self._reopening:
             self._stop(CaptureState.FAILED, self.states.reason)
             return
+        self._reopening = False  # where one attempt fails the device is lost
         try:
             info = self._open_source(Reason.RESUME)
         except Interrupted:

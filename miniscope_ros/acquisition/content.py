@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _PLAIN_DARK = 8.0  # [grey values] mean of a dark picture, where none was seen yet
+_BLACKEST = 32.0  # [grey values] mean of a dark picture at most: under stray light none is black
 _ABOVE_DARK = 1.0  # [grey values] by which a lit picture's mean is at least above a dark one's
 _DARK_LEARNING = 0.1  # part of a new dark frame in the running mean of dark ones
 _PART = 509  # words of 8 pixels in a part that is summed: half a block, in step with none
@@ -86,7 +87,7 @@ class ContentChecker:
     def _is_dark(self, image: NDArray[np.uint8]) -> bool:
         if self._dark_level is None:
             return _level(image) < _PLAIN_DARK
-        return _level(image) < self._dark_level + _ABOVE_DARK
+        return _level(image) < min(self._dark_level + _ABOVE_DARK, _BLACKEST)
 
 
 def _level(image: NDArray[np.uint8]) -> float:

@@ -13,7 +13,7 @@ from miniscope_ros.acquisition.loss import LossTotals
 from miniscope_ros.acquisition.orientation import OrientationHealth
 from miniscope_ros.acquisition.ros_clock import ClockState
 from miniscope_ros.acquisition.states import CaptureState
-from miniscope_ros.model import ControlEvent, Light, SourceInfo
+from miniscope_ros.model import Content, ControlEvent, Light, SourceInfo
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ class Status:
     orientation: OrientationHealth
     light: Light
     lights: Mapping[str, float]  # as last sent to the device, by name
+    contents: Mapping[Content, int]  # faulty pictures of the running or last acquisition
 
     @property
     def may_be_lit(self) -> bool:

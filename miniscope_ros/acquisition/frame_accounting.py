@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 import math
 import time
 
+from miniscope_ros.acquisition.frame_content import describe_faults
 from miniscope_ros.acquisition.loss import FrameLoss, LossAccount
 from miniscope_ros.acquisition.period import Period
 from miniscope_ros.acquisition.ros_clock import RosTime
@@ -43,7 +44,7 @@ class Frame:
     time_ms: float
     rate: float  # measured [frames/s]; NaN while unknown
     waiting: Callable[[], bool]  # whether another frame is ready already
-    content: Content = Content.NOT_CHECKED
+    content: Content
 
 
 class FrameAccounting:
@@ -126,16 +127,22 @@ class FrameAccounting:
             return 1e9 / self.loss.period.ns
         return 1e3 * (self.captured - 1) / self.time_ms
 
-    def summary(self, display_skipped: int) -> str:
-        """Return the whole account in one line; display_skipped counts pictures not made."""
+    def summary(self, display_skipped: int, contents: Mapping[Content, int]) -> str:
+        """
+        Return the whole account in one line.
+
+        display_skipped counts pictures not made, contents those that show a fault.
+        """
         totals = self.loss.totals
         seconds = self.time_ms / 1e3
         rate = (self.published - 1) / seconds if seconds else math.nan
+        faults = describe_faults(contents)
         return (
             f'{self.captured} frames captured = {self.published} published + {totals.lost} lost '
             f'({totals.sequence} by sequence, {totals.counter} by counter, {totals.time} by time, '
             f'{totals.damaged} damaged); display skipped {display_skipped}; '
-            f'{seconds:.1f} s, {rate:.3f} frames/s on average')
+            f'{seconds:.1f} s, {rate:.3f} frames/s on average'
+            + (f'; faulty pictures: {faults}' if faults else ''))
 
     def correct(self, sample: RawFrame, *, discarded: bool = False) -> RawFrame:
         """
@@ -166,11 +173,14 @@ class FrameAccounting:
         self._closed_ns = 0
         self.loss.observe(sample.stamp_ns, sample.sequence, sample.device_count)
 
-    def account(self, sample: RawFrame, reading_status: ReadingStatus, toggles: bool) -> Frame:
+    def account(
+        self, sample: RawFrame, reading_status: ReadingStatus, content: Content, toggles: bool,
+    ) -> Frame:
         """
         Account for a whole frame whose stamp is corrected.
 
-        toggles says whether the sync output has an edge for each frame.
+        content is what its picture shows, toggles says whether the sync output has an edge for
+        each frame.
         """
         loss = self.loss.frame(
             sample.stamp_ns, sample.sequence, sample.device_count,
@@ -192,7 +202,7 @@ class FrameAccounting:
             device_frame_count=self.loss.counter.count,
             sync_edge=self._edge(sample, toggles),
             reading_status=reading_status, time_ms=self.time_ms, rate=self.rate,
-            waiting=self._source.waiting)
+            waiting=self._source.waiting, content=content)
         self._edges += toggles
         return frame
 

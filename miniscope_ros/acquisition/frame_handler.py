@@ -13,12 +13,13 @@ import time
 from miniscope_ros.acquisition.control_tracking import ControlTracker
 from miniscope_ros.acquisition.events import Change, Listener
 from miniscope_ros.acquisition.frame_accounting import FrameAccounting
+from miniscope_ros.acquisition.frame_content import FrameContent
 from miniscope_ros.acquisition.orientation import OrientationValidator
 from miniscope_ros.acquisition.period import Period
 from miniscope_ros.acquisition.ros_clock import RosTime
 from miniscope_ros.acquisition.states import CaptureState
 from miniscope_ros.daq.control import LIGHTS
-from miniscope_ros.model import ControlEvent, RawFrame, Reason, SourceInfo, StampSource
+from miniscope_ros.model import ControlEvent, Light, RawFrame, Reason, SourceInfo, StampSource
 from miniscope_ros.sources.source import Source
 
 _log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class FrameHandler:
         clock: RosTime,
     ) -> None:
         self.accounting = FrameAccounting(source, clock)
+        self.content = FrameContent()
         self.validator = validator
         self.info: SourceInfo | None = None
         self.received = 0  # good frames since the source was first opened
@@ -70,6 +72,7 @@ class FrameHandler:
         """Take what is known of a source that was opened."""
         self.info = info
         self.validator.set_up()
+        self.content.begin_stream(info)
         if not math.isnan(info.period_ns):
             self.accounting.loss.period = Period(info.period_ns)
         self._listener.on_info(info)
@@ -82,14 +85,15 @@ class FrameHandler:
     def begin_acquisition(self) -> None:
         """Let the next frame be frame_index 0."""
         self.accounting.begin()
+        self.content.begin()
         self._rate_told = False
         self._listener.on_started()
 
     def end_acquisition(self) -> None:
         """Report the control values that no frame shows any more, and the summary."""
         self.flush()
-        _log.info(
-            'acquisition ended: %s', self.accounting.summary(self._listener.display_skipped))
+        _log.info('acquisition ended: %s', self.accounting.summary(
+            self._listener.display_skipped, self.content.counts))
 
     def flush(self) -> None:
         """Report the control values that no frame of this stream shows any more."""
@@ -120,11 +124,14 @@ class FrameHandler:
         reading_status = self.validator.check(sample.orientation, sample.stamp_ns)
         if published:
             frame = self.accounting.account(
-                sample, reading_status, toggles and self._source.has_sync_output)
+                sample, reading_status, self.content.check(sample),
+                toggles and self._source.has_sync_output)
             self._tracker.resolve(
                 sample.stamp_ns, frame.capture_index, frame.loss.uncertainty)
             self._listener.on_frame(frame)
             self._report_rate()
+        elif not discarded and self._source.light is Light.DARK:
+            self.content.observe_dark(sample)
         if sample.digital_inputs not in (-1, self._inputs):
             self._inputs = sample.digital_inputs
             self._listener.on_inputs(self._inputs, self.accounting.ros_time_ns(sample))
@@ -183,6 +190,7 @@ class FrameHandler:
         if event.control in LIGHTS:
             # A new one each time: diagnostics read it in another thread.
             self.lights = {**self.lights, event.control: event.value}
+            self.content.note_lights(self.lights, event.sent_ns, lighting_up=lighting_up)
         if event.control == 'frame_rate' and event.value != self._rate:
             self._rate = event.value
             self.accounting.loss.period.change(event.sent_ns)

@@ -10,7 +10,7 @@ whatever the parameter reconnect says, until darkness is confirmed or the progra
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 import logging
 from threading import Lock
@@ -35,9 +35,16 @@ def possibly_lit() -> bool:
 class LightGuard:
     """The guard of one source; all but the marked methods belong to the capture thread."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, on_attempt: Callable[[bool], None]) -> None:
+        """
+        Guard a source.
+
+        on_attempt is called after each attempt to make it dark once it was closed for good, with
+        whether it is dark now.
+        """
         self.location = ''  # the device's USB port, once it is known
         self._source = source
+        self._on_attempt = on_attempt
         self._timer = RetryTimer()
         self._busy = Lock()
         self._retired = False
@@ -93,6 +100,14 @@ class LightGuard:
 
     def _try(self) -> Exception | None:
         """Make it dark; return what prevented that."""
+        error = self._make_dark()
+        if self in _abandoned:
+            if not self.needed:
+                _abandoned.discard(self)
+            self._on_attempt(not self.needed)
+        return error
+
+    def _make_dark(self) -> Exception | None:
         try:
             self._source.make_dark()
         except DeviceAbsent as error:

@@ -3,9 +3,10 @@
 """
 What is drawn over the displayed picture, one indicator to a corner.
 
-Lower right the head as the animal holds it, lower left a line of text, upper left a loss, upper
-right a light that is not lit. All of it is light on a dark outline, so that it is legible on any
-picture and in both encodings, scales with the picture and covers less than 3 % of it.
+Lower right the head as the animal holds it, lower left a line of text, upper left a loss or a
+faulty picture, upper right a light that is not lit. All of it is light on a dark
+outline, so that it is legible on any picture and in both encodings, scales with the picture and
+covers less than 3 % of it.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class FrameState:
     led_text: str  # the LED's value, of several all; empty where there is no LED
     light_on: bool  # False draws the mark of an inactive light
     stamp_s: float  # the stream's own monotonic time [s]
+    fault: str = ''  # what is wrong with the picture itself, in a word
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,20 @@ class Indicators:
 
     def draw_loss(self, canvas: NDArray[np.uint8], lost: int) -> None:
         """Draw how many frames were lost upper left, dark on light so that it is noticed."""
-        def ink() -> _Ink:
-            letters = self._text(f'{lost} frame{"" if lost == 1 else "s"} lost')
-            # 1, not 0: what is 0 is not drawn.
-            self._inside(letters)[...] = np.maximum(255 - self._inside(letters), 1)
-            return letters
-        self._draw(canvas, 'loss', lost, ink, right=False, bottom=False)
+        text = f'{lost} frame{"" if lost == 1 else "s"} lost'
+        self._draw(canvas, 'loss', lost, lambda: self._inverse(text), right=False, bottom=False)
+
+    def draw_fault(self, canvas: NDArray[np.uint8], fault: str, lost: int) -> None:
+        """Draw what is wrong with the picture where a loss is drawn, and how many were lost."""
+        text = f'{lost} lost, {fault}' if lost else f'picture: {fault}'
+        self._draw(canvas, 'loss', text, lambda: self._inverse(text), right=False, bottom=False)
+
+    def _inverse(self, text: str) -> _Ink:
+        """Return a line of text dark on light."""
+        letters = self._text(text)
+        # 1, not 0: what is 0 is not drawn.
+        self._inside(letters)[...] = np.maximum(255 - self._inside(letters), 1)
+        return letters
 
     def _draw(self, canvas: NDArray[np.uint8], name: str, content: Hashable,
               ink: Callable[[], _Ink], right: bool, bottom: bool) -> None:

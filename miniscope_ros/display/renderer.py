@@ -210,6 +210,25 @@ class _LossMark:
         return self._shown if fresh else 0
 
 
+class _FaultMark:
+    """What the mark of a faulty picture says, and for how long."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the faults of an earlier acquisition."""
+        self._fault = ''
+        self._stamp_s = 0.0
+
+    def text(self, fault: str, stamp_s: float) -> str:
+        """Return what to show on a frame with a fault, or without one ('')."""
+        if fault:
+            self._fault, self._stamp_s = fault, stamp_s
+        fresh = 0 <= stamp_s - self._stamp_s < LOSS_MARK_SECONDS
+        return self._fault if fresh else ''
+
+
 class Display:
     """
     Make the display's pictures from frames of one size.
@@ -254,12 +273,14 @@ class Display:
         self._learned = 0
         self._learned_stamp = 0.0
         self._loss = _LossMark()
+        self._fault = _FaultMark()
         self._look = self._make_look(self.settings)
         self._indicators = Indicators(width, height, self._look.channels)
 
     def begin(self) -> None:
         """Begin an acquisition: neither background nor losses of the last one matter."""
         self._loss.begin()
+        self._fault.begin()
         self._reseed = True
 
     def reset_background(self) -> None:
@@ -272,6 +293,7 @@ class Display:
         self._use(settings)
         self._check(image)
         self._loss.learn(state.lost_before)
+        self._fault.text(state.fault, state.stamp_s)
         self._learn(image, state.stamp_s, settings)
 
     def render(self, image: NDArray[np.uint8], state: FrameState) -> NDArray[np.uint8]:
@@ -373,7 +395,10 @@ class Display:
                   settings: DisplaySettings) -> None:
         """Draw the indicators that are switched on."""
         lost = self._loss.count(state.lost_before, state.stamp_s)
-        if settings.loss_indicator and lost:
+        fault = self._fault.text(state.fault, state.stamp_s)
+        if settings.loss_indicator and fault:
+            self._indicators.draw_fault(picture, fault, lost)
+        elif settings.loss_indicator and lost:
             self._indicators.draw_loss(picture, lost)
         if settings.orientation_indicator and state.has_orientation:
             self._indicators.draw_orientation(picture, state)

@@ -10,6 +10,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from miniscope_ros.acquisition.events import Status
+from miniscope_ros.acquisition.frame_content import describe_faults, WORDS
 from miniscope_ros.acquisition.states import CaptureState
 from miniscope_ros.display.renderer import PictureStatistics
 from miniscope_ros.model import LIGHT_MAY_BE_ON
@@ -47,6 +48,7 @@ class Diagnostics:
         self._name = name
         self._rates = Rates()
         self._seen = (0, 0)  # captured and lost at the last message
+        self._faulty = 0  # pictures at the last message
 
     def statuses(
         self,
@@ -73,7 +75,7 @@ class Diagnostics:
             self._make('orientation', hardware, *self._orientation(status)),
             self._make('light', hardware, *self._light(status)),
             self._make('picture', hardware, *self._picture(
-                statistics if status.state is CaptureState.ACTIVE else None)),
+                status, statistics if status.state is CaptureState.ACTIVE else None)),
             self._make('time', hardware, *self._time(status)),
         ]
 
@@ -148,13 +150,21 @@ class Diagnostics:
             return ERROR, LIGHT_MAY_BE_ON, values
         return OK, 'lit' if any(status.lights.values()) else 'dark', values
 
-    @staticmethod
-    def _picture(statistics: PictureStatistics | None) -> tuple[bytes, str, dict[str, Any]]:
+    def _picture(
+        self, status: Status, statistics: PictureStatistics | None,
+    ) -> tuple[bytes, str, dict[str, Any]]:
+        faulty = sum(status.contents.values())
+        more = faulty - self._faulty if faulty >= self._faulty else faulty
+        self._faulty = faulty
         if statistics is None:
             return OK, 'no frame is published', {}
         values = {
             'minimum': statistics.minimum, 'maximum': statistics.maximum,
-            'mean': statistics.mean, 'saturated share': statistics.saturated_share}
+            'mean': statistics.mean, 'saturated share': statistics.saturated_share,
+            **{words: status.contents.get(content, 0) for content, words in WORDS.items()}}
+        if more > 0:
+            return WARN, (f'{more} faulty pictures since the last message; in this acquisition: '
+                          f'{describe_faults(status.contents)}'), values
         if statistics.saturated_share > SATURATED_WARN:
             return WARN, (f'{statistics.saturated_share:.1%} of the pixels are saturated; lower '
                           'led, gain or exposure'), values

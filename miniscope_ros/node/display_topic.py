@@ -12,11 +12,16 @@ from miniscope_ros.acquisition.frame_accounting import Frame
 from miniscope_ros.daq.control import LIGHTS
 from miniscope_ros.display.overlays import FrameState
 from miniscope_ros.display.renderer import Display
-from miniscope_ros.model import Quaternion, SourceInfo
+from miniscope_ros.model import Content, Quaternion, SourceInfo
 from miniscope_ros.node.packers import Packers
 from miniscope_ros.node.settings import TopicSettings
 from miniscope_ros.node.stream_publishers import StreamPublishers
 from sensor_msgs.msg import CompressedImage, Image
+
+_MARKS = {
+    Content.BLOCKS_MISPLACED: 'blocks', Content.BANDED: 'bands', Content.DARK: 'dark',
+    Content.REPEATED: 'same'}
+"""The mark of a faulty picture, which has little room."""
 
 _EARLY = 0.02  # part of the display's period that a picture may come too early
 _LONGEST_SKIP_NS = 1_000_000_000  # one picture a second is shown even where the time is short
@@ -129,5 +134,6 @@ class DisplayTopic:
         return FrameState(
             quaternion=quaternion, has_orientation=self._has_orientation,
             frame_rate=frame.rate, lost_total=self._lost_total, lost_before=frame.loss.lost,
+            fault=_MARKS.get(frame.content, ''),
             led_text=self._led_text, light_on=self._light_on,
             stamp_s=frame.sample.stamp_ns / 1e9)

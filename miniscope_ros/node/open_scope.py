@@ -44,7 +44,8 @@ class OpenScope:
         self._validator = OrientationValidator(
             values['orientation.max_norm_error'], values['orientation.stale_after'],
             max_rate=values['orientation.max_rate'], live=self._source.is_live)
-        self._engine = CaptureEngine(self._source, topics, self._validator, clock=clock)
+        self._engine = CaptureEngine(
+            self._source, topics, self._validator, clock=clock, on_attempt=watch.closed)
         self._engine.sync_output = values['sync_output']
         self._engine.reconnect = values['reconnect'] and self._source.is_live
 

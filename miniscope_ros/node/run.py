@@ -77,7 +77,7 @@ def _run_node(stop: Stop) -> int:
         executor.remove_node(node)
         package.removeHandler(handler)
         node.destroy_node()
-    if node.watch.left_lit:
+    if node.watch.left_lit or node.light_may_be_on():
         # The words may have come from a thread that the log was closed to.
         return 1
     return STALLED_STATUS if stop.stalled else 0

@@ -9,6 +9,7 @@ import logging
 from threading import Event
 from typing import Any
 
+from miniscope_ros.acquisition.light_guard import possibly_lit
 from miniscope_ros.daq.catalogue import DeviceType, load_catalogue
 from miniscope_ros.errors import ConfigurationError, DeviceError, Interrupted, MiniscopeError
 from miniscope_ros.node.camera_info import fit_camera_info, load_camera_info
@@ -165,9 +166,9 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         wait_for_acknowledgement(self.publishers, deadline)
 
     def light_may_be_on(self) -> bool:
-        """Return whether the light was not seen to go dark (any thread)."""
+        """Return whether the light was not seen to go dark, also after cleanup (any thread)."""
         scope = self._scope
-        return scope is not None and scope.light_may_be_on
+        return possibly_lit() or scope is not None and scope.light_may_be_on
 
     def fail(self, error: Exception, *, log: bool = True) -> None:
         """

@@ -8,7 +8,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from miniscope_ros.model import Quaternion, Reason
+from miniscope_ros.model import Content, Quaternion, Reason
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,6 +37,7 @@ class RecordedFrame:
     number: int | None = None  # lost frames counted too, from any start; None unknown
     sync_edge: int | None = None  # index of its edge on the sync output; None unknown
     digital_inputs: int = -1  # bit mask; -1 unknown
+    content: Content | None = None  # what its picture shows, as judged before; None unknown
     changes: tuple[RecordedChange, ...] = ()  # what was sent since the frame before
 
 

@@ -248,7 +248,7 @@ class Recording:
     def _activate(self) -> None:
         for link in self._links:
             link.update()
-            link.begin_counting()
+            link.begin_counting(joins=link.was_active and not self._plan.settings.restart)
         waiting = self._links if self._plan.settings.restart else [
             link for link in self._links if not link.was_active]
         with contextlib.suppress(Interrupted):  # they may become active all the same
@@ -298,6 +298,8 @@ class Recording:
                 self._reason = 'it was stopped'
             elif now >= end:
                 self._reason = f'its {plan.settings.duration_minutes:g} minutes are over'
+            elif self._links and all(link.has_played for link in self._links):
+                self._reason = 'what was replayed has come to its end'
             elif plan.trigger is not None and plan.trigger.is_low():
                 self._reason = 'its trigger went low'
             elif self._guard.disk_is_full:

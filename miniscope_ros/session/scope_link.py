@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.msg import Transition, TransitionEvent
 from lifecycle_msgs.srv import ChangeState, GetState
 from miniscope_msgs.msg import DigitalInputs, FrameInfo, FrameMetadata
 from miniscope_ros.errors import DeviceError
@@ -39,6 +39,9 @@ class ScopeLink:
         self.levels = -1  # of the digital inputs, a bit mask; -1 unknown
         self.was_active = False  # before the recording
         self.has_ended = False  # during the recording, and may be back
+        self.source = ''  # as its parameter says
+        self._is_active = False  # during the recording
+        self._has_stopped = False  # having been active during the recording
         self._counting = False
         self._known: set[str] = set()  # publishers of the node, and of any before it
         self._current: set[str] = set()
@@ -48,28 +51,27 @@ class ScopeLink:
         self._state = node.create_client(GetState, f'{self.name}/get_state')
         self._list = node.create_client(ListParameters, f'{self.name}/list_parameters')
         self._get = node.create_client(GetParameters, f'{self.name}/get_parameters')
-        self._infos = node.create_subscription(
-            FrameInfo, f'{self.name}/frame_info', self._take_info, _STREAM)
-        self._metadata = node.create_subscription(
-            FrameMetadata, f'{self.name}/image_raw/metadata', self._take_metadata, _LATCHED)
-        self._inputs = node.create_subscription(
-            DigitalInputs, f'{self.name}/digital_inputs', self._take_inputs, _LATCHED)
+        self._subscriptions = [
+            (node.create_subscription(kind, f'{self.name}/{topic}', take, qos), take)
+            for kind, topic, take, qos in (
+                (FrameInfo, 'frame_info', self._take_info, _STREAM),
+                (FrameMetadata, 'image_raw/metadata', self._take_metadata, _LATCHED),
+                (DigitalInputs, 'digital_inputs', self._take_inputs, _LATCHED),
+                (TransitionEvent, 'transition_event', self._take_event, _STREAM))]
 
     def close(self) -> None:
         """Destroy clients and subscriptions."""
         node = self._graph.node
         for client in (self._change, self._state, self._list, self._get):
             node.destroy_client(client)
-        for subscription in (self._infos, self._metadata, self._inputs):
+        for subscription, _ in self._subscriptions:
             node.destroy_subscription(subscription)
 
     # What it publishes
 
     def update(self) -> None:
         """Take what has been published since the last time."""
-        for subscription, take in ((self._infos, self._take_info),
-                                   (self._metadata, self._take_metadata),
-                                   (self._inputs, self._take_inputs)):
+        for subscription, take in self._subscriptions:
             for message in self._graph.take(subscription):
                 take(message)
 
@@ -77,12 +79,14 @@ class ScopeLink:
         """Forget the frames of an earlier recording."""
         self.published = Published()
         self.has_ended = False
+        self._has_stopped = False
         self._counting = False
 
-    def begin_counting(self) -> None:
-        """Count frames from now on."""
+    def begin_counting(self, *, joins: bool) -> None:
+        """Count frames from now on; joins: the node is active, and stays so."""
         self.forget()
         self._counting = True
+        self._is_active = joins
 
     def end_counting(self) -> None:
         """Count no more."""
@@ -101,7 +105,20 @@ class ScopeLink:
     def _take_inputs(self, inputs: DigitalInputs) -> None:
         self.levels = inputs.levels
 
+    def _take_event(self, event: TransitionEvent) -> None:
+        """Note whether the node is active; an event of before the recording may come late."""
+        if event.goal_state.label == 'active':
+            self._is_active = True
+        elif event.goal_state.label == 'inactive' and self._is_active:
+            self._is_active = False
+            self._has_stopped = self._counting
+
     # Life cycle
+
+    @property
+    def has_played(self) -> bool:
+        """Whether it has played a recording, and has come to its end since counting began."""
+        return self.source == 'replay' and self._has_stopped
 
     @property
     def is_there(self) -> bool:
@@ -150,9 +167,11 @@ class ScopeLink:
             lambda: self._list.service_is_ready() and self._get.service_is_ready(),
             _ANSWER_S, f'{self.name} {complaint}')
         names = list(self._call(self._list, ListParameters.Request(), complaint).result.names)
-        values = self._call(self._get, GetParameters.Request(names=names), complaint).values
-        return {name: _plain(parameter_value_to_python(value))
-                for name, value in zip(names, values, strict=True)}
+        answers = self._call(self._get, GetParameters.Request(names=names), complaint).values
+        values = {name: _plain(parameter_value_to_python(value))
+                  for name, value in zip(names, answers, strict=True)}
+        self.source = str(values.get('source', ''))
+        return values
 
 
 def change_all(graph: Graph, links: Sequence[ScopeLink], transition: str) -> None:

@@ -9,7 +9,7 @@ node of its own for what it asks of the scopes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 import json
@@ -22,6 +22,7 @@ from miniscope_msgs.msg import Note, RecordingStatus
 from miniscope_msgs.srv import StartRecording
 from miniscope_ros.errors import Interrupted, MiniscopeError
 from miniscope_ros.session.graph import Graph
+from miniscope_ros.session.notes import session_data
 from miniscope_ros.session.recording import (
     check_start,
     Plan,
@@ -55,6 +56,7 @@ class _Request(NamedTuple):
 
     name: str
     notes: str
+    session: Mapping[str, Any]  # of the file, and what the notes say instead
     plan: Plan
     begun: Event
     stop: Event
@@ -124,9 +126,14 @@ class SessionNode(Node):  # type: ignore[misc]
         self._notes.publish(note)
 
     def ask(self, name: str = '', notes: str = '') -> _Request:
-        """Have run() begin a recording; MiniscopeError where one must not be begun."""
-        folder = folder_name(
-            self._session.record, self._session.session, name, datetime.now())
+        """
+        Have run() begin a recording; MiniscopeError where one must not be begun.
+
+        Notes that are a YAML mapping replace values of the section `session` for this recording:
+        in its folder's name, its metadata and its session.yaml.
+        """
+        session = {**self._session.session, **session_data(notes)}
+        folder = folder_name(self._session.record, session, name, datetime.now())
         plan = Plan(
             folder, self._session.record,
             (*self._own_topics, *self._session.also,
@@ -137,7 +144,7 @@ class SessionNode(Node):  # type: ignore[misc]
                 raise Interrupted(
                     f'{self._current.plan.folder} is being recorded: stop it first')
             check_start(plan)
-            self._current = _Request(name, notes, plan, Event(), Event())
+            self._current = _Request(name, notes, session, plan, Event(), Event())
             self._ended.clear()
             self._requests.put(self._current)
             return self._current
@@ -188,10 +195,12 @@ class SessionNode(Node):  # type: ignore[misc]
         trigger = _trigger(links, parameters)
         facts = {'versions': versions(), 'parameters': parameters,
                  'catalogue': catalogue_entries(parameters.values())}
-        self._publish_metadata(facts | {'recording_notes': request.notes} if request.notes
-                               else facts)
+        told: dict[str, Any] = {'session': request.session} if request.session else {}
+        if request.notes:
+            told['recording_notes'] = request.notes
+        self._publish_metadata({**facts, **told})
         plan = replace(
-            request.plan, documents=self._documents(), facts=facts, trigger=trigger,
+            request.plan, documents=self._documents(request.session), facts=facts, trigger=trigger,
             ends_with_scopes=ends_with_scopes, returns_s=returns_s)
         recording = Recording(plan, graph, links, request.stop, self._publish)
 
@@ -220,11 +229,12 @@ class SessionNode(Node):  # type: ignore[misc]
             _log.error('NOT RECORDED: %s', error)
             self.has_failed = True
 
-    def _documents(self) -> dict[str, str]:
-        if not self._session.content:
+    def _documents(self, session: Mapping[str, Any]) -> dict[str, str]:
+        content = {**self._session.content, **({'session': session} if session else {})}
+        if not content:
             return {}
         return {'session.yaml': yaml.safe_dump(
-            as_json(self._session.content), sort_keys=False, allow_unicode=True)}
+            as_json(content), sort_keys=False, allow_unicode=True)}
 
     # What it says
 

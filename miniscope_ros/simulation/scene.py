@@ -11,32 +11,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import math
-from statistics import NormalDist
 
-import cv2
-from miniscope_ros.simulation.anatomy import (
-    Footprint,
-    footprints,
-    HIDDEN_BLUR,
-    place_cells,
-    tissue,
-)
+from miniscope_ros.simulation.anatomy import footprints, place_cells
 from miniscope_ros.simulation.background import Background
 from miniscope_ros.simulation.calcium import Activity, Events
 from miniscope_ros.simulation.head_motion import HeadPath
+from miniscope_ros.simulation.optics import Optics, SHARPEST
+from miniscope_ros.simulation.sensor import Sensor
 import numpy as np
 from numpy.typing import NDArray
 
 CELLS = 100
 HIDDEN_CELLS = 160  # above and below the focal plane
 HIDDEN_GLOW = 0.5  # brightness of these at activity 1, compared with cells in focus
-BLACK = 4.0  # grey value of a dark pixel
-READ_NOISE = 0.8  # deviation of a dark pixel [grey values]
-PHOTONS = 25.0  # photo-electrons per grey value at gain 1
 FULL = 425.0  # mean grey value above black at brightness 1.0
-BLUR = 0.06  # defocus per unit of the focus control [px in a field of 608 px]
 NEUROPIL = 0.25  # what the population's mean activity adds to the whole field's brightness
-BAND = 1 << 16  # [px]
 # Drift of the brain: amplitude [px in a field of 608 px] and period [s] of each component.
 DRIFT = ((1.3, 41.0), (0.9, 17.3), (0.5, 6.1), (0.2, 1.9))
 # The brain lags behind a head that speeds up: px in a field of 608 px per rad/s^2, at most JOLT.
@@ -84,45 +73,22 @@ class Scene:
         """Draw the tissue for an image size [px]; it moves with the head, if that is given."""
         rng = np.random.default_rng([seed, 1])
         self.width, self.height = width, height
-        self._seed = seed
         self._strengths = strengths
+        self._head = head
         side = min(width, height)
         self._unit = side / 608
-        self._coarse = max(1, int(self._unit))  # the tissue is drawn on a grid of so many px
-        self._border = math.ceil(8 * self._unit)
-        rows, columns = (
-            -(-(length + 2 * self._border) // self._coarse) for length in (height, width))
-        self._padded = columns * self._coarse, rows * self._coarse
         self._cells = place_cells(rng, CELLS, width / side, height / side, 0.055)
         hidden = place_cells(
             np.random.default_rng([seed, 7]), HIDDEN_CELLS, width / side, height / side, 0.0)
-        self._hidden = hidden
         self._activity = Activity(seed, CELLS)
         self._background = Background(
             strengths.background, Activity(seed + 1, HIDDEN_CELLS),
             HIDDEN_GLOW * strengths.out_of_focus)
         self._background.begin(seed)
-        self._head = head
-        # The centres of a coarser grid's pixels lie between those of the image.
-        self._sharp = tissue(
-            rng, self._cells, hidden, (rows, columns), side / self._coarse,
-            (self._border + 0.5) / self._coarse - 0.5)
+        self._optics = Optics(rng, self._cells, hidden, width, height, self._background)
+        self._sensor = Sensor(width, height, seed)
         self._phases = rng.uniform(0, 2 * math.pi, (2, len(DRIFT)))
-        self._noise = np.array(
-            [NormalDist().inv_cdf((byte + 0.5) / 256) for byte in range(256)],
-            np.float32)[None]
         self._exposure: Exposure | None = None
-        self._defocus = math.nan
-        self._rest = self._active = self._sharp  # until the first exposure is known
-        self._footprints: list[Footprint] = []
-        self._hidden_footprints: list[Footprint] = []
-        self._deviation = self._sharp
-        self._signal = np.empty((height, width), np.float32)
-        # Bands that stay in the processor's cache and wake none of OpenCV's worker threads.
-        self._band = max(1, BAND // width)  # [rows]
-        self._scratch = np.empty((self._band, width), np.float32)
-        self._grey = np.empty((self._band, width), np.uint8)
-        self._chroma = np.full((self._band, width), 128, np.uint8)
 
     @property
     def cell_positions(self) -> NDArray[np.float64]:
@@ -141,7 +107,7 @@ class Scene:
         """Return where a cell in focus shines at rest, shape (height, width), 1 at its peak."""
         image = np.zeros((self.height, self.width), np.float32)
         side = min(self.width, self.height)
-        footprint = footprints(self._cells, image.shape, side, 0.0, 0.7 * self._unit)[cell]
+        footprint = footprints(self._cells, image.shape, side, 0.0, SHARPEST * self._unit)[cell]
         image[footprint.place] = footprint.brightness / footprint.brightness.max()
         return image
 
@@ -172,61 +138,17 @@ class Scene:
         """
         self._expose(exposure)
         activity = self.activity(time_s)
-        np.copyto(
-            self._active, self._background.at(time_s, self._rest, self._hidden_footprints))
-        for cell in np.flatnonzero(activity > 0.02):
-            footprint = self._footprints[cell]
-            patch = self._active[footprint.place]
-            cv2.scaleAdd(footprint.brightness, float(activity[cell]), patch, patch)
-        x, y = self.motion(time_s)
-        cv2.getRectSubPix(
-            self._active, (self.width, self.height),
-            (self._border + (self.width - 1) / 2 - x, self._border + (self.height - 1) / 2 - y),
-            self._signal)
+        light = self._optics.light(time_s, activity, self.motion(time_s))
         left = self.bleached(dose_s)
         level = left * self._background.common(time_s) * FULL * exposure.brightness * (
             1 + NEUROPIL * float(activity.mean()))
-        random = np.random.SFC64([self._seed, 2, max(0, round(time_s * 1e6))])
-        for top in range(0, self.height, self._band):
-            band = slice(top, top + self._band)
-            signal = self._signal[band]
-            noise, grey = self._scratch[:len(signal)], self._grey[:len(signal)]
-            cv2.LUT(self._bytes(random, signal.shape), self._noise, noise)
-            cv2.multiply(noise, self._deviation[band], noise)
-            cv2.addWeighted(signal, level, noise, math.sqrt(left), BLACK, grey, cv2.CV_8U)
-            cv2.merge((grey, self._chroma[:len(signal)]), out[band])
-
-    @staticmethod
-    def _bytes(random: np.random.SFC64, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        count = math.prod(shape)
-        return random.random_raw(-(-count // 8)).view(np.uint8)[:count].reshape(shape)
+        self._sensor.expose(light, level, math.sqrt(left), max(0, round(time_s * 1e6)), out)
 
     def _expose(self, exposure: Exposure) -> None:
         """Prepare what stays the same as long as the exposure does."""
-        if exposure == self._exposure:
+        before, self._exposure = self._exposure, exposure
+        if exposure == before:
             return
-        if exposure.defocus != self._defocus:
-            self._focus(exposure.defocus)
-        border = self._border
-        rest = self._rest[border:border + self.height, border:border + self.width]
-        # Variance of photon noise in grey values: mean x gain / photo-electrons per grey value.
-        variance = rest * (FULL * exposure.brightness * exposure.gain / PHOTONS)
-        self._deviation = np.sqrt(variance + READ_NOISE ** 2)
-        self._exposure = exposure
-
-    def _focus(self, defocus: float) -> None:
-        """Prepare what stays the same as long as the focus does."""
-        blur = math.hypot(0.7, BLUR * defocus) * self._unit  # [px]
-        blurred = cv2.GaussianBlur(self._sharp, (0, 0), blur / self._coarse)
-        self._rest = np.asarray(
-            cv2.resize(blurred, self._padded, interpolation=cv2.INTER_CUBIC), np.float32)
-        self._active = np.empty_like(self._rest)
-        self._footprints = footprints(
-            self._cells, self._padded[::-1], min(self.width, self.height), self._border, blur)
-        self._hidden_footprints = footprints(
-            self._hidden, self._padded[::-1], min(self.width, self.height), self._border,
-            math.hypot(HIDDEN_BLUR * min(self.width, self.height), blur))
-        for footprint in (*self._footprints, *self._hidden_footprints):
-            footprint.brightness[:] *= self._rest[footprint.place]
-        self._background.forget()
-        self._defocus = defocus
+        if before is None or exposure.defocus != before.defocus:
+            self._optics.focus(exposure.defocus)
+        self._sensor.expect(self._optics.rest * (FULL * exposure.brightness), exposure.gain)

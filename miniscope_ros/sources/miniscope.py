@@ -112,7 +112,8 @@ class MiniscopeSource:
             device_type=self.device_type.name, has_orientation=self.device_type.orientation,
             frame_rate=self._values['frame_rate'], firmware=firmware.name,
             card=transport.card, location=transport.location, path=transport.path,
-            transport=transport.kind, warnings=self._warnings() + firmware.warnings)
+            transport=transport.kind, has_blocks=True,
+            warnings=self._warnings() + firmware.warnings)
 
     def make_dark(self, patience: float = _DARK_FIRST_FRAME_S) -> None:
         """

@@ -13,6 +13,7 @@ from threading import Condition, Event, Thread
 import time
 from typing import Literal
 
+from miniscope_ros.daq.catalogue import load_catalogue
 from miniscope_ros.errors import DeviceError, EndOfData, Interrupted
 from miniscope_ros.model import (
     ControlEvent,
@@ -91,6 +92,7 @@ class ReplaySource(UncontrolledSource):
             device_type=recording.device_type, has_orientation=recording.has_orientation,
             frame_rate=recording.frame_rate, period_ns=recording.interval_ns,
             card=f'{recording.format_name} recording', path=recording.path, transport='replay',
+            has_blocks=_came_in_blocks(recording),
             warnings=tuple(recording.warnings))
 
     def activate(self, reason: Reason) -> None:
@@ -132,7 +134,8 @@ class ReplaySource(UncontrolledSource):
             device_count_bits=recording.device_count_bits,
             orientation=frame.orientation,
             digital_inputs=frame.digital_inputs,
-            sync_edge=frame.sync_edge)
+            sync_edge=frame.sync_edge,
+            content=frame.content)
 
     def take_events(self) -> Sequence[SourceEvent]:
         """Return the control values that were sent while recording up to the last frame read."""
@@ -224,6 +227,13 @@ class ReplaySource(UncontrolledSource):
             offset_count += (last.device_count or 0) - (first.device_count or 0) + 1
             offset_number += (last.number or 0) - (first.number or 0) + 1
             offset_edge += (last.sync_edge or 0) - (first.sync_edge or 0) + 1
+
+
+def _came_in_blocks(recording: Recording) -> bool:
+    """Return whether a DAQ box sent the frames: a known type of scope took them, whole."""
+    device_type = load_catalogue().get(recording.device_type)
+    return device_type is not None and (recording.encoding, recording.width, recording.height) == (
+        'mono8', device_type.width, device_type.height)
 
 
 def _later(change: RecordedChange, offset_ns: int, offset_number: int) -> RecordedChange:

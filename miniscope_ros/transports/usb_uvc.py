@@ -17,7 +17,7 @@ import math
 import os
 import time
 
-from miniscope_ros.errors import DeviceError, DeviceLost
+from miniscope_ros.errors import DeviceError, DeviceLost, StreamBroken
 from miniscope_ros.transports import device_node, usb, uvc
 from miniscope_ros.transports import v4l2_abi as abi
 from miniscope_ros.transports.transport import Buffer
@@ -121,6 +121,8 @@ class UsbTransport:
             frame = self._next_frame(ring)
             if frame is not None:
                 return self._lend(frame)
+            if ring.broken:
+                raise StreamBroken(f'the stream of {self.path} is opened anew: {ring.lost}')
             if ring.lost:
                 raise DeviceLost(f'the device at {self.path} has gone: {ring.lost}')
             if not ring.ready.wait(max(0.0, deadline - time.monotonic())):

@@ -15,7 +15,7 @@ import os
 import select
 import time
 
-from miniscope_ros.errors import DeviceError, DeviceLost
+from miniscope_ros.errors import DeviceError, DeviceLost, StreamBroken
 from miniscope_ros.transports import device_node, usb
 from miniscope_ros.transports import v4l2_abi as abi
 from miniscope_ros.transports.transport import Buffer
@@ -86,7 +86,7 @@ class V4l2Transport:
         """
         Take the oldest received frame; None if none arrives within timeout, at most 1 s.
 
-        DeviceLost also after four USB transfer errors: each one costs the kernel's driver one of
+        StreamBroken after four USB transfer errors: each one costs the kernel's driver one of
         the five transfers that it keeps under way, so the stream has to be opened anew.
         """
         deadline = time.monotonic() + max(0.0, min(timeout, _LONGEST_WAIT))
@@ -105,7 +105,7 @@ class V4l2Transport:
                 and not buffer.stamp_ns)
 
     def _note_transfer_error(self) -> None:
-        """Count a failed transfer, which returns the whole ring at once; DeviceLost in time."""
+        """Count a failed transfer, which returns the whole ring at once; StreamBroken in time."""
         if self._in_error:
             return
         self._in_error = True
@@ -113,7 +113,7 @@ class V4l2Transport:
         if self._transfer_errors == 1:
             _log.warning('a USB transfer failed: check the USB cable and what may disturb it')
         if self._transfer_errors >= _TRANSFER_ERRORS:
-            raise DeviceLost(
+            raise StreamBroken(
                 f'{self._transfer_errors} USB transfer errors at {self.path}: the stream is '
                 'opened anew before it runs dry; check the USB cable and what may disturb it')
 

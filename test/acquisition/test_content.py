@@ -1,33 +1,20 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """What pictures show: damage is found, good pictures are left alone, for every device type."""
-from collections.abc import Iterator
 from itertools import pairwise
 
 from miniscope_ros.acquisition.content import ContentChecker
 from miniscope_ros.daq.catalogue import load_catalogue
 from miniscope_ros.model import Content
-from miniscope_ros.simulation.head_motion import HeadPath
-from miniscope_ros.simulation.scene import Exposure, Scene
 import numpy as np
 from picture_damage import add_bands, deviation, Image, KINDS, misplace
+from picture_scenes import scene_frames
 import pytest
 from real_recording import blink1
 
 CLEAR = 5.0  # [grey values] deviation from which on damage must be found
 SIZES = sorted({(one.width, one.height) for one in load_catalogue().values()})
 SMALL = [size for size in SIZES if size[0] < 2000]
-
-
-def scene_frames(
-        count: int, *, size: tuple[int, int] = (608, 608), seed: int = 1, brightness: float = 0.3,
-        first: int = 0, defocus: float = 0.0) -> Iterator[Image]:
-    """Yield frames of the simulated tissue, at 30 frames/s."""
-    scene = Scene(*size, seed=seed, head=HeadPath(seed))
-    yuyv = np.empty((size[1], size[0], 2), np.uint8)
-    for number in range(first, first + count):
-        scene.render(number / 30, Exposure(brightness, 1.0, defocus), yuyv)
-        yield yuyv[..., 0].copy()
 
 
 def checker(size: tuple[int, int] = (608, 608)) -> ContentChecker:
@@ -135,6 +122,16 @@ def test_the_same_bytes_twice_are_told_while_lit() -> None:
     assert one.check(almost, lit=True) is Content.OK
     assert one.check(almost, lit=False) is Content.OK
     assert one.check(almost, lit=True) is Content.OK
+
+
+def test_a_bright_picture_is_not_dark_because_the_ones_without_light_were_bright() -> None:
+    one = checker()
+    frames = list(scene_frames(12, brightness=0.3))
+    assert frames[0].mean() > 40
+    for image in frames[:6]:
+        one.observe_dark(image)  # in the light of a room
+    for image in frames[6:]:
+        assert one.check(image, lit=True) is Content.OK
 
 
 @pytest.mark.parametrize('value', [0, 8, 127, 255])

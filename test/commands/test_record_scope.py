@@ -131,12 +131,8 @@ def test_every_frame_of_a_real_recording_is_recorded_again(tmp_path: Path) -> No
     file = tmp_path / 'replay.yaml'
     file.write_text(yaml.safe_dump({'/**': {'ros__parameters': {
         'replay.path': str(folder), 'replay.rate': FASTER}}}))
-    with launched(source='replay', params_file=file, record=tmp_path / 'bag') as launch, \
-            Listener() as ear:
-        ear.wait_for_state('active')
-        ear.wait_for_state('inactive')  # at the end of the file
-        launch.press_ctrl_c()
-        status, output = launch.wait()
+    with launched(source='replay', params_file=file, record=tmp_path / 'bag') as launch:
+        status, output = launch.wait()  # it ends with the file
     assert status == 0, output
     recorded = topics(tmp_path / 'bag')
     for topic in PER_FRAME:
@@ -147,6 +143,23 @@ def test_every_frame_of_a_real_recording_is_recorded_again(tmp_path: Path) -> No
         decoded = [zlib.crc32(frame.to_ndarray(format='gray'))
                    for frame in container.decode(video=0)]
     assert [zlib.crc32(image.data) for image in recorded['image_raw']] == decoded
+
+
+@pytest.mark.parametrize('recorder', RECORDERS)
+def test_a_recording_of_a_replay_ends_with_the_file(recorder: str, tmp_path: Path) -> None:
+    played = tmp_path / 'played'
+    with scope_node(SIMULATED), record_scope(played, '--duration-minutes=0.03') as recording:
+        status, errors = outcome(recording)
+        assert status == 0, errors
+    with scope_node({'source': 'replay', 'replay.path': str(played), 'auto_start': False}), \
+            record_scope(tmp_path / 'again', f'--recorder={recorder}') as recording:
+        status, errors = outcome(recording)  # nobody ends it
+        assert status == 0, errors
+    assert 'what was replayed has come to its end' in errors
+    before, after = topics(played), topics(tmp_path / 'again')
+    assert [image.data for image in after['image_raw']] == [
+        image.data for image in before['image_raw']]
+    assert len(after['frame_info']) == len(before['frame_info']) > 10
 
 
 @pytest.mark.parametrize('recorder', RECORDERS)

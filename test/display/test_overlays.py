@@ -22,7 +22,7 @@ STATE = FrameState(
     quaternion=LEVEL, has_orientation=True, frame_rate=29.97, lost_total=12, lost_before=0,
     led_text='20 %', light_on=True, stamp_s=0.0)
 ALL_AT_ONCE = replace(STATE, lost_total=12345, lost_before=12345, led_text='100 % + 100 %',
-                      light_on=False)
+                      light_on=False, fault='blocks')
 BACKGROUNDS: dict[str, Callable[[int, int], Image]] = {
     'black': lambda w, h: np.zeros((h, w), np.uint8),
     'grey': lambda w, h: np.full((h, w), 128, np.uint8),
@@ -87,6 +87,20 @@ def test_each_indicator_keeps_to_its_corner(width: int, height: int) -> None:
         assert min(box(drawn)) >= 1
     together = orientation.astype(int) + text + light + loss
     assert together.max() == 1
+
+
+@pytest.mark.parametrize(('width', 'height'), SIZES)
+def test_a_faulty_picture_is_marked_where_a_loss_is(width: int, height: int) -> None:
+    image = np.full((height, width), 100, np.uint8)
+    only = {'orientation_indicator': False, 'text_indicator': False}
+    loss = changed(image, replace(STATE, lost_before=3), **only)
+    fault = changed(image, replace(STATE, fault='bands'), **only)
+    both = changed(image, replace(STATE, lost_before=3, fault='bands'), **only)
+    assert len({drawn.tobytes() for drawn in (loss, fault, both)}) == 3
+
+    def corner(drawn: NDArray[np.bool_]) -> tuple[int, int]:
+        return np.flatnonzero(drawn.any(axis=1))[0], np.flatnonzero(drawn.any(axis=0))[0]
+    assert corner(loss) == corner(fault) == corner(both)
 
 
 @pytest.mark.parametrize(('width', 'height'), [(608, 608), (752, 480), (2592, 1944)])

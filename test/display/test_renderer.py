@@ -442,6 +442,22 @@ def test_the_loss_mark_stays_for_half_a_second_and_losses_add_up(frame_rate: flo
     assert (shown, last) == (1, 4.0)
 
 
+def test_the_mark_of_a_faulty_picture_stays_for_half_a_second() -> None:
+    image = np.full((480, 640), 90, np.uint8)
+    display = Display(640, 480)
+    display.settings = LOSS_ONLY
+
+    def marked(stamp_s: float, fault: str = '') -> bool:
+        picture = display.render(image, replace(state_at(stamp_s), fault=fault))
+        return bool((picture != image).any())
+    assert not marked(1.0)
+    assert marked(1.1, 'dark') and marked(1.5) and not marked(1.7)
+    display.learn(image, replace(state_at(2.0), fault='dark'))
+    assert marked(2.4), 'of a frame that was not shown'
+    display.begin()
+    assert not marked(2.45)
+
+
 def test_losses_of_one_acquisition_are_no_matter_of_the_next() -> None:
     image = cells(300, 200, 1)[0]
     display = Display(300, 200)

@@ -14,8 +14,8 @@ from pathlib import Path
 import subprocess
 import sys
 
-from kernel.build import kernels, Missing
-from kernel.scenarios import SCENARIOS
+from .build import kernels, Missing
+from .scenarios import SCENARIOS
 
 _INIT = Path(__file__).parent / 'init'
 _LONGEST_S = 3600.0

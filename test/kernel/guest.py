@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 
-from kernel.scenarios import SCENARIOS
+from .scenarios import SCENARIOS
 
 _TRANSPORTS = ('v4l2', 'usb')
 

@@ -33,7 +33,7 @@ from miniscope_ros.transports.v4l2 import V4l2Transport
 import numpy as np
 from virtual_daq import Fault, pacing_violations
 
-from kernel.computer import check, command, Computer, PORT, run
+from .computer import check, command, Computer, PORT, run
 
 SIZE = (608, 608)
 WORDS = (controls.PAN_ABSOLUTE, controls.TILT_ABSOLUTE)

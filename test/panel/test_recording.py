@@ -1,77 +1,87 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The recording pane in a real browser, with something that has a session node's interface."""
+"""The recording pane in a real browser, with the session node, and the bags that it makes."""
 from collections.abc import Iterator
 import contextlib
+import json
 from pathlib import Path
 
 from browser import browser, needs_browser, Page
-from node_process import NodeProcess
+from node_process import NodeProcess, scope_node
 from panel_process import panel
 import pytest
-import session_stand_in
+from recording_sessions import messages, write_session
 
 pytestmark = needs_browser
 
 
 @contextlib.contextmanager
 def session(folder: Path) -> Iterator[NodeProcess]:
-    """Run the stand-in."""
-    process = NodeProcess(python=[str(Path(session_stand_in.__file__)), str(folder)])
+    """Run a session node that records /miniscope into folders below bags."""
+    file = write_session(folder, {'miniscope': {}})
+    process = NodeProcess(python=['-m', 'miniscope_ros.commands.session_node', str(file)])
     try:
-        process.wait_for_output('ready')
         yield process
+        assert process.stop() == 0, process.output
     finally:
-        process.kill()
+        if process.alive:
+            process.kill()
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[tuple[Page, NodeProcess]]:
-    with session(tmp_path) as process, panel(tmp_path / 'data') as served, \
-            browser(served.address) as page:
+def desk(tmp_path: Path) -> Iterator[Page]:
+    """Yield the page of a panel that has found a scope and a session node."""
+    with scope_node({'source': 'simulated', 'led': 20.0}), session(tmp_path), \
+            panel(tmp_path / 'data') as served, browser(served.address) as page:
+        page.wait_until_live()
         page.press('4')
         page.wait_for_text('#record-state', 'idle')
-        yield page, process
+        yield page
 
 
-def test_recording_by_its_buttons(desk: tuple[Page, NodeProcess], tmp_path: Path) -> None:
-    page, process = desk
-    page.wait(lambda: page.run('return document.getElementById("field-animal").value')
-              == 'from the file', 'the form has what the session file says')
-    page.find('#field-researcher').send_keys('Ada')
-    page.find('#record-name').send_keys('day one')
-    page.click('#record-start')
-    page.wait_for_text('#record-badge', 'REC')
-    line = process.wait_for_output("start 'day one'")
-    assert 'researcher: Ada' in line and 'animal: from the file' in line
-    page.press('n')
-    page.find('#note').send_keys('it turned left\n')
-    process.wait_for_output("note 'it turned left'")
-    page.click('#record-stop')
-    page.wait_for_text('#finished', 'complete, 0 messages lost in 1 topics')
-    assert str(tmp_path / 'day one') in page.text('#finished')
-    assert 'export_bag' in page.text('#finished')
-    assert not page.find('#record-badge').is_displayed()
+def test_recording_by_its_buttons(desk: Page, tmp_path: Path) -> None:
+    desk.wait(lambda: desk.run('return document.getElementById("field-animal").value') == 'm1',
+              'the form has what the session file says')
+    desk.find('#field-experiment').send_keys('open field')
+    desk.find('#record-name').send_keys('day one')
+    desk.click('#record-start')
+    desk.wait_for_text('#record-badge', 'REC')
+    desk.press('n')
+    desk.find('#note').send_keys('it turned left\n')
+    desk.wait_for_text('#notice', 'noted')
+    desk.wait_until_live()
+    desk.click('#record-stop')
+    desk.wait_for_text('#finished', 'complete, 0 messages lost')
+    bag = tmp_path / 'bags' / 'day one'
+    assert str(bag) in desk.text('#finished')
+    assert 'export_bag' in desk.text('#finished')
+    assert not desk.find('#record-badge').is_displayed()
+    assert json.loads((bag / 'certificate.json').read_text())['verdict'] == 'complete'
+    recorded = messages(bag)
+    indices = [message.frame_index for message in recorded['/miniscope/frame_info']]
+    assert indices == list(range(len(indices))) and indices
+    assert 'it turned left' in [note.text for note in recorded['/session/notes']]
+    told = json.loads(recorded['/session/metadata'][-1].data)['session']
+    assert told == {'researcher': 'Ada', 'animal': 'm1', 'experiment': 'open field'}
 
 
-def test_refusal_is_shown(desk: tuple[Page, NodeProcess]) -> None:
-    page, _ = desk
-    page.find('#record-name').send_keys('refused')
-    page.click('#record-start')
-    page.wait_for_text('#notice', 'the disk is full')
-    page.wait(lambda: page.find('#record-start').is_enabled(), 'it can be tried again')
+def test_refusal_is_shown(desk: Page, tmp_path: Path) -> None:
+    (tmp_path / 'bags' / 'taken').mkdir(parents=True)
+    desk.find('#record-name').send_keys('taken')
+    desk.click('#record-start')
+    desk.wait_for_text('#notice', 'exists already')
+    desk.wait(lambda: desk.find('#record-start').is_enabled(), 'it can be tried again')
 
 
-def test_recording_ends_after_its_duration(desk: tuple[Page, NodeProcess]) -> None:
-    page, process = desk
-    page.find('#record-minutes').send_keys('0.03')
-    page.click('#record-start')
-    process.wait_for_output('^stop')
-    page.wait_for_text('#finished', 'complete')
+def test_recording_ends_after_its_duration(desk: Page) -> None:
+    desk.find('#record-minutes').send_keys('0.03')
+    desk.click('#record-start')
+    desk.wait_for_text('#record-badge', 'REC')
+    desk.wait_for_text('#finished', 'complete')
 
 
 def test_without_a_session_node(tmp_path: Path) -> None:
-    with panel(tmp_path) as served, browser(served.address) as page:
+    with panel(tmp_path / 'data') as served, browser(served.address) as page:
         page.press('4')
         page.wait_for_text('#panes', 'There is no node /session')
         assert not page.find('#record-start').is_enabled()

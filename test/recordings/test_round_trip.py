@@ -21,7 +21,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from listening import Heard, is_dark, KEPT, LATCHED, Listener, RELIABLE, stamp_ns, STREAMS
 from miniscope_msgs.msg import FrameInfo
 from miniscope_ros.commands.export_bag import DONE, main
-from miniscope_ros.commands.record_scope import ORIENTATION_TOPICS, TOPICS
+from miniscope_ros.session.topics import ORIENTATION_TOPICS, TOPICS
 from node_process import NodeProcess, scope_node, Value
 import pytest
 from rclpy.qos import QoSProfile

@@ -19,6 +19,7 @@ from recording_sessions import (
     write_session,
 )
 from std_msgs.msg import String
+import yaml
 
 LATCHED_TOPICS = ('image_raw/metadata', 'controls', 'digital_inputs', 'imu/metadata',
                   'orientation_rows/metadata')
@@ -90,6 +91,27 @@ def test_recordings_of_an_active_scope_start_anew_and_leave_it_active(
         assert recorded['/session/notes'][-1].text == f'notes of {name}'
         assert certificate.verify(bag) == []
     assert not (tmp_path / 'bags' / 'third').exists()
+
+
+def test_session_data_in_the_notes_go_into_folder_metadata_and_documents(tmp_path: Path) -> None:
+    file = write_session(tmp_path, {'a': {}})
+    with scope_node(SIMULATED, remap={'__node': 'a'}), session_node(file) as session:
+        told = []
+        for notes in 'animal: m2\nsex: F\n', 'ate: a pellet, then: slept', '{animal: [m3, m4]}':
+            answer = session.start(notes=notes)
+            assert answer.success, answer.message
+            assert session.stop().success
+            bag = Path(answer.folder)
+            recorded = messages(bag)
+            told.append((bag.name.split('_')[0],
+                         json.loads(recorded['/session/metadata'][-1].data)['session'],
+                         yaml.safe_load((bag / 'session.yaml').read_text())['session']))
+            assert recorded['/session/notes'][-1].text == notes
+            assert certificate.verify(bag) == []
+        assert session.node.stop() == 0
+    own = {'researcher': 'Ada', 'animal': 'm1'}
+    theirs = {**own, 'animal': 'm2', 'sex': 'F'}
+    assert told == [('m2', theirs, theirs), ('m1', own, own), ('m1', own, own)]
 
 
 @pytest.mark.parametrize('recorder', RECORDERS)

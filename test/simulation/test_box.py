@@ -9,7 +9,7 @@ from miniscope_ros.daq.catalogue import load_catalogue
 from miniscope_ros.daq.packets import decode_words, encode, HARD_RESET, START_ORIENTATION
 from miniscope_ros.errors import DeviceError, DeviceLost
 from miniscope_ros.simulation.box import Fate, SimulatedTransport
-from miniscope_ros.simulation.scene import BLACK
+from miniscope_ros.simulation.sensor import BLACK
 from miniscope_ros.transports import v4l2_controls as controls
 import numpy as np
 import pytest

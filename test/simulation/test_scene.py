@@ -5,14 +5,8 @@ import math
 
 import cv2
 from miniscope_ros.simulation.head_motion import HeadPath
-from miniscope_ros.simulation.scene import (
-    BLACK,
-    Exposure,
-    PHOTONS,
-    READ_NOISE,
-    Scene,
-    Strengths,
-)
+from miniscope_ros.simulation.scene import Exposure, Scene, Strengths
+from miniscope_ros.simulation.sensor import BLACK, PHOTONS, READ_NOISE
 import numpy as np
 import pytest
 

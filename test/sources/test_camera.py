@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The camera source through the real OpenCV, on video files and on the virtual DAQ box."""
 from collections.abc import Iterator
+from dataclasses import replace
 import errno
 import logging
 from pathlib import Path
@@ -205,8 +206,7 @@ def test_camera_frames_are_opencvs_with_the_buffers_stamps(rig: VirtualDaq) -> N
     samples = []
     for _ in range(50):
         sample = read(source)
-        sample.image = sample.image.copy()
-        samples.append(sample)
+        samples.append(replace(sample, image=sample.image.copy()))
     source.close()
     records = {int(record['reported_ns']) // 1000: record for record in rig.box.frames}
     bank = rig.box.config.image
@@ -234,6 +234,7 @@ FREEZE = """
 from threading import Event
 import time
 from miniscope_ros.errors import DeviceLost
+from miniscope_ros.model import Reason
 from miniscope_ros.sources.camera import CameraSource
 source = CameraSource(Event(), '0')
 source.open(Reason.START)

@@ -43,9 +43,12 @@ def fail_transfers(scope: Capture, count: int) -> None:
         scope.box.next_frame(Fault.TRANSFER)
 
 
+@pytest.mark.parametrize('reconnect', [True, False])
 def test_the_stream_is_opened_anew_before_the_driver_runs_dry(
-        tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        tmp_path: Path, caplog: pytest.LogCaptureFixture, reconnect: bool) -> None:
     with capture(tmp_path, rate=RATE) as scope:
+        # No device is lost, so none is looked for.
+        scope.acquisition.reconnect = reconnect
         scope.start()
         fail_transfers(scope, 4)
         scope.wait_back()

@@ -13,6 +13,7 @@ from miniscope_ros.acquisition.period import Period
 from miniscope_ros.acquisition.ros_clock import FollowedTime, RosTime
 from miniscope_ros.errors import ConfigurationError, DeviceError, EndOfData
 from miniscope_ros.model import (
+    Content,
     Light,
     RawFrame,
     ReadingStatus,
@@ -92,7 +93,7 @@ def enter_all(source: ReplaySource, clock: RosTime) -> list[Frame]:
         except EndOfData:
             return frames
         found = accounting.correct(found)
-        frames.append(accounting.account(found, ReadingStatus.NONE, False))
+        frames.append(accounting.account(found, ReadingStatus.NONE, Content.OK, False))
 
 
 @pytest.fixture
@@ -398,7 +399,7 @@ def test_a_bag_tells_what_was_lost_whatever_its_times(play: Open, tmp_path: Path
     source.open(Reason.START)
     source.activate(Reason.START)
     accounting.begin()
-    frames = [accounting.account(sample(source), ReadingStatus.NONE, False)
+    frames = [accounting.account(sample(source), ReadingStatus.NONE, Content.OK, False)
               for _ in range(2 * scope.frames)]
     lost = {frame.frame_index: frame.loss.lost for frame in frames if frame.loss.lost}
     assert lost == {20: 1, 40: 3, 80: 1, 100: 3}

@@ -8,9 +8,10 @@ from typing import Any
 from listening import KEPT, LATCHED, Listener, RELIABLE
 from miniscope_msgs.msg import ControlChange, FrameInfo
 from miniscope_ros.acquisition.frame_accounting import Frame, FrameAccounting
+from miniscope_ros.acquisition.frame_content import FrameContent
 from miniscope_ros.acquisition.ros_clock import RosTime
 from miniscope_ros.errors import EndOfData
-from miniscope_ros.model import ControlEvent, ReadingStatus, Reason
+from miniscope_ros.model import Content, ControlEvent, ReadingStatus, Reason
 from miniscope_ros.recordings.formats import open_recording
 from miniscope_ros.sources.replay import ReplaySource
 from node_process import scope_node
@@ -21,6 +22,7 @@ from recorded_bag import EPOCH_NS, Scope, write_bag
 FRAMES = 24
 FIRST = 3  # frame_index and capture_index of the first recorded frame
 EDGE = 40  # its sync edge
+CONTENTS = (Content.OK, Content.BANDED, Content.DARK, Content.REPEATED)
 
 
 class Wired(Scope):
@@ -33,6 +35,7 @@ class Wired(Scope):
                 number += 1
                 message.sync_edge = -1 if number == 5 else EDGE + number
                 message.digital_inputs = 1 if 8 <= number < 12 else 0
+                message.content = CONTENTS[number % len(CONTENTS)]
             elif topic == 'control_changes' and message.reason == 1:
                 message.raw_value = 77
                 message.first_capture_index = FIRST + 15
@@ -47,7 +50,8 @@ def fixture_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def play(source: ReplaySource, count: int) -> tuple[list[Frame], list[tuple[int, ControlEvent]]]:
     """Return frames and, with the number of the frame that follows, events; all without loop."""
-    source.open(Reason.START)
+    content = FrameContent()
+    content.begin_stream(source.open(Reason.START))
     accounting = FrameAccounting(source, RosTime())
     source.activate(Reason.START)
     accounting.begin()
@@ -65,7 +69,8 @@ def play(source: ReplaySource, count: int) -> tuple[list[Frame], list[tuple[int,
             break
         assert found is not None
         take()
-        frames.append(accounting.account(found, ReadingStatus.NONE, False))
+        frames.append(accounting.account(
+            found, ReadingStatus.NONE, content.check(found), False))
     take()
     source.close()
     return frames, events
@@ -77,6 +82,12 @@ def test_edges_and_inputs_are_the_recorded_ones(bag: Path) -> None:
         -1 if number == 5 else EDGE + number for number in range(FRAMES)]
     assert [frame.sample.digital_inputs for frame in frames] == [
         int(8 <= number < 12) for number in range(FRAMES)]
+
+
+def test_what_pictures_show_is_as_it_was_found_when_recorded(bag: Path) -> None:
+    frames, _ = play(ReplaySource(str(bag), rate=1000.0, loop=False, stamps='now'), 1000)
+    assert [frame.content for frame in frames] == [
+        CONTENTS[number % len(CONTENTS)] for number in range(FRAMES)]
 
 
 @pytest.mark.parametrize('stamps', ['now', 'original'])

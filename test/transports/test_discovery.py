@@ -1,7 +1,9 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """Finding boxes among virtual ones, and the command that lists them."""
+import errno
 import json
+import re
 import subprocess
 
 from box_client import MakeRig, turn_into_webcam
@@ -122,3 +124,55 @@ def test_empty_list(make_rig: MakeRig, capsys: pytest.CaptureFixture[str]) -> No
         rig.run('-m', 'miniscope_ros.commands.list_devices')
     assert error.value.returncode == 1
     assert error.value.stdout == '' and 'lsusb' in error.value.stderr
+
+
+@pytest.mark.parametrize(('product', 'text'), [
+    ('00f8', 'USB port 1-2 runs at USB 2 speed (04b4:00f8), where it has 640x480 only'),
+    ('00f3', 'USB port 1-2 is in its boot loader (04b4:00f3)')])
+def test_unusable_box_is_named_with_the_remedy(
+        make_rig: MakeRig, capsys: pytest.CaptureFixture[str], product: str, text: str) -> None:
+    make_rig([BoxConfig(port='1-2', product_id=product, speed='480')])
+    with pytest.raises(DeviceError, match=re.escape(text)):
+        discovery.find_box('')
+    assert discovery.find_box_at('1-2') is None
+    assert list_devices.main([]) == 1
+    told = capsys.readouterr()
+    assert text in told.err and told.out == ''
+
+
+def test_unusable_box_beside_a_good_one_is_named_and_no_obstacle(
+        make_rig: MakeRig, capsys: pytest.CaptureFixture[str]) -> None:
+    make_rig([BoxConfig(port='1-2', product_id='00f8'), BoxConfig(port='1-3')])
+    assert discovery.find_box('').video == box_at(2, '3')
+    assert list_devices.main([]) == 0
+    assert 'USB 2 speed' in capsys.readouterr().err
+
+
+def test_box_is_found_by_its_usb_port(make_rig: MakeRig) -> None:
+    make_rig([BoxConfig(port='1-2'), BoxConfig(port='1-1.3')])
+    assert discovery.find_box('1-1.3').video == box_at(2, '1.3')
+
+
+def test_other_cameras_are_listed_with_their_formats(
+        make_rig: MakeRig, capsys: pytest.CaptureFixture[str]) -> None:
+    rig = make_rig([BoxConfig(port='1-2'), BoxConfig(port='1-3')])
+    turn_into_webcam(rig, '1-3')
+    assert list_devices.main([]) == 0
+    told = capsys.readouterr().out
+    assert 'Other cameras (source: camera):\n/dev/video2  MINISCOPE' in told
+    assert '    YUYV 752x480 at 30 frames/s\n' in told
+    assert list_devices.main(['--json', '--cameras']) == 0
+    box, camera = json.loads(capsys.readouterr().out)
+    assert (box['path'], camera['path']) == ('/dev/video0', '/dev/video2')
+    assert {'pixel_format': 'YUYV', 'width': 1800, 'height': 1800,
+            'frame_rates': [30.0]} in camera['formats']
+
+
+def test_camera_that_cannot_be_opened_is_listed_with_the_reason(
+        make_rig: MakeRig, capsys: pytest.CaptureFixture[str]) -> None:
+    rig = make_rig([BoxConfig(port='1-2')])
+    turn_into_webcam(rig, '1-2')
+    rig.box.refuse('open', errno.EACCES)
+    assert list_devices.main(['--json', '--cameras']) == 0
+    camera, = json.loads(capsys.readouterr().out)
+    assert camera['formats'] == [] and 'no permission' in camera['problem']

@@ -182,12 +182,10 @@ def test_stamps_are_the_first_payloads_arrival(make_rig: MakeRig) -> None:
             stamps[buffer.sequence] = buffer.stamp_ns
             transport.requeue(buffer)
         record_of(rig, max(stamps))
-    true = {int(one['sequence']): int(one['stamp_ns']) for one in rig.box.frames}
+    true = {int(one['sequence']): int(one['reported_ns']) for one in rig.box.frames}
     errors = np.array([stamp - true[sequence] for sequence, stamp in stamps.items()])
-    # The box is a thread of this process and late by itself, never early. On a busy computer
-    # only the middle tells of the transport.
-    assert errors.min() > -500_000
-    assert np.median(errors) < 3_000_000
+    # A busy computer may be late with single frames; measured: see docs/hardware-usb.md.
+    assert np.abs(np.median(errors)) < 1_000_000
 
 
 def test_backlog_comes_oldest_first_and_waiting_tells_of_it(rig: VirtualDaq) -> None:
@@ -201,9 +199,10 @@ def test_backlog_comes_oldest_first_and_waiting_tells_of_it(rig: VirtualDaq) -> 
             buffer = take(transport)
             assert buffer.sequence == sequence
             transport.requeue(buffer)
-        while transport.waiting():  # one may have come before the freeze
-            transport.requeue(take(transport))
-        assert transport.dequeue(0.05) is None
+        # Others were on their way before the freeze.
+        while (late := transport.dequeue(0.2)) is not None:
+            transport.requeue(late)
+        assert not transport.waiting()
 
 
 def test_full_ring_shows_as_a_gap_and_frames_come_again(rig: VirtualDaq) -> None:

@@ -46,7 +46,7 @@ static bool send_numbered(struct sender *x, const struct frame_record *r, u32 k)
 
 // Send a frame's payloads but the last, each when it is due, and wait until the last is due;
 // false: the program had no transfer waiting, or the frame is one that the box never finishes.
-static bool send_frame(struct sender *x, const struct frame_record *r, i64 readout)
+static bool send_frame(struct sender *x, struct frame_record *r, i64 readout)
 {
     u32 count = count_payloads(x);
     i64 pace = readout / count, sent_until = -1;
@@ -59,6 +59,8 @@ static bool send_frame(struct sender *x, const struct frame_record *r, i64 reado
         }
         if (r->faults & FAULT_UNFINISHED && k >= count / 2)
             return false;
+        if (k == 0)  // this thread may be late itself
+            r->reported_ns = now_ns();
         if (k < count - 1 && !send_numbered(x, r, k))
             return false;
     }

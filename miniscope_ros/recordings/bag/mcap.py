@@ -13,10 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from io import BytesIO
 import struct
-from typing import BinaryIO
+from typing import Any, BinaryIO
 import zlib
 
-from lz4.frame import LZ4FrameDecompressor
 from miniscope_ros.recordings.bag.message import (
     FileCheck,
     Incomplete,
@@ -26,7 +25,6 @@ from miniscope_ros.recordings.bag.message import (
     Wanted,
     ZSTD_MAGIC,
 )
-from miniscope_ros.recordings.bag.zstd import zstd
 
 _MAGIC = b'\x89MCAP0\r\n'
 _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX, _DATA_END = (
@@ -185,16 +183,33 @@ def _unpack(packed: bytes, compression: str, size: int) -> bytes:
         raise Incomplete(f'is compressed as {compression!r}; zstd and lz4 can be read')
     if size > LARGEST:
         raise _DamagedChunk
+    decompressor, errors = _decompressor(compression)
     try:
-        # Decompressors that stream: the start of a chunk that was cut off can be read, too.
-        decompressor = (zstd.ZstdDecompressor() if compression == 'zstd'
-                        else LZ4FrameDecompressor())
         records: bytes = decompressor.decompress(packed, max_length=size + 1)
-    except (zstd.ZstdError, RuntimeError, EOFError) as error:
+    except errors as error:
         raise _DamagedChunk from error
     if len(records) > size:
         raise _DamagedChunk
     return records
+
+
+def _decompressor(compression: str) -> tuple[Any, tuple[type[Exception], ...]]:
+    """
+    Return what unpacks a chunk, and what that raises where the chunk is damaged.
+
+    Both libraries stream: the start of a chunk that was cut off can be read, too. They are
+    imported only here, for they come with rosbags and not with ROS 2, and a recording that is not
+    compressed is checked without them. Raises Incomplete where one is missing.
+    """
+    try:
+        if compression == 'lz4':
+            from lz4.frame import LZ4FrameDecompressor
+            return LZ4FrameDecompressor(), (RuntimeError, EOFError)
+        from miniscope_ros.recordings.bag.zstd import zstd
+        return zstd.ZstdDecompressor(), (zstd.ZstdError, EOFError)
+    except ModuleNotFoundError as error:
+        raise Incomplete(f'is compressed as {compression}, and the Python module {error.name} is '
+                         'not there: pip install rosbags') from error
 
 
 def _next_chunk(file: BinaryIO, size: int | None) -> int | None:

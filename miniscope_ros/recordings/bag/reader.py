@@ -31,7 +31,7 @@ from miniscope_ros.recordings.bag.message import (
     WHOLE,
     ZSTD_MAGIC,
 )
-from miniscope_ros.recordings.bag.sqlite3 import read_sqlite
+from miniscope_ros.recordings.bag.sqlite import read_sqlite
 from miniscope_ros.recordings.bag.zstd import zstd
 from miniscope_ros.recordings.regular import check_regular
 from rosbags.serde import SerdeError

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
 from miniscope_ros.errors import DeviceError
-from miniscope_ros.model import Quaternion, ReadingStatus, Reason
+from miniscope_ros.model import Content, Quaternion, ReadingStatus, Reason
 from miniscope_ros.recordings.recording import RecordedChange, RecordedFrame, Recording
 from miniscope_ros.recordings.timeline import pace, rising_ns
 import numpy as np
@@ -140,6 +140,7 @@ class BagRecording:
             number=None if info is None else int(info['capture_index']),
             sync_edge=None if edge < 0 else edge,
             digital_inputs=-1 if info is None else int(info['digital_inputs']),
+            content=None if info is None else _content(int(info['content'])),
             changes=changes)
 
     def _first_shape(self) -> tuple[int, ...]:
@@ -147,6 +148,12 @@ class BagRecording:
             for _, _, image in images:
                 return image.shape
         raise DeviceError(f'{self.path}: no image can be decoded')
+
+
+def _content(number: int) -> Content | None:
+    """Return what a frame was found to show; None where it was not looked at."""
+    known = number in {int(content) for content in Content}
+    return Content(number) if known and number != Content.NOT_CHECKED else None
 
 
 def _frame_of_image(mine: RecordedAcquisition) -> NDArray[np.int64]:
