@@ -81,6 +81,14 @@ class Source(Protocol):
         """
         ...
 
+    def shade(self, dark: bool) -> None:
+        """
+        Keep the light dark while an acquisition goes on, or let it have the user's value again.
+
+        Returns at once; the values sent wait in take_events. It holds until it is called anew.
+        """
+        ...
+
     def deactivate(self) -> None:
         """Make it dark and return when that was executed; frames still come."""
         ...
@@ -97,8 +105,13 @@ class Source(Protocol):
         """
         ...
 
-    def reinitialise_head_stage(self) -> None:
-        """Send the init list and the controls again: the orientation sensor lost its set-up."""
+    def reinitialise_head_stage(self, *, dark: bool = False) -> None:
+        """
+        Send the init list and the controls again: the head stage has lost them.
+
+        dark says that its light has gone out, too: LED dark is sent first, so that what was sent
+        last is at every time what the light does.
+        """
         ...
 
     def set_sync(self, on: bool) -> None:

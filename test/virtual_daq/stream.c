@@ -61,13 +61,16 @@ static i64 reported_stamp(struct state *s, i64 stamp, i64 period, u32 faults)
     return s->reported_ns = reported;
 }
 
-u32 frame_faults(struct handle *h)
+// What befalls a frame whose read-out began at that time.
+u32 frame_faults(struct handle *h, i64 stamp)
 {
     struct state *s = h->box.state;
     u32 faults = s->plan[s->frame % PLAN] | s->sticky;
     faults |= __atomic_exchange_n(&s->once, 0, __ATOMIC_SEQ_CST);
     if (h->sequence < s->bad_at_start)
         faults |= FAULT_SHORT;
+    if (stamp < s->link_back_ns)
+        faults |= FAULT_UNFINISHED;
     return faults;
 }
 
@@ -118,7 +121,7 @@ void log_frame(struct handle *h, struct frame_record *r)
 static bool begin_end(struct handle *h, struct frame_record *r, i64 period)
 {
     struct state *s = h->box.state;
-    r->faults = frame_faults(h);
+    r->faults = frame_faults(h, r->stamp_ns);
     if (r->faults & FAULT_FREEZE)
         s->frozen = 1;
     if (s->frozen)

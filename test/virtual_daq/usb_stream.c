@@ -70,7 +70,7 @@ static bool send_frame(struct sender *x, struct frame_record *r, i64 readout)
 static bool begin_frame(struct handle *h, struct frame_record *r)
 {
     struct state *s = h->box.state;
-    r->faults = frame_faults(h);
+    r->faults = frame_faults(h, r->stamp_ns);
     if (r->faults & FAULT_FREEZE)
         s->frozen = 1;
     memcpy(r->raw_start, s->raw_start, sizeof r->raw_start);
@@ -125,7 +125,9 @@ static void one_frame(struct sender *x, struct painter *p, i64 stamp, i64 readou
     else
         sent = send_frame(x, &r, readout);
     box_lock(&h->box);
-    sent = sent && usb_room(h);
+    if (stamp < s->link_back_ns)  // the head stage has lost its power meanwhile
+        r.faults |= FAULT_UNFINISHED;
+    sent = sent && usb_room(h) && !(r.faults & FAULT_UNFINISHED);
     r.status = r.faults & FAULT_LOST ? LOST : sent ? DELIVERED : UNFINISHED;
     // A restart of the transfer resets the frame ID.
     int next_id = r.status == UNFINISHED ? 0 : !x->frame_id;
