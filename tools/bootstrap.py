@@ -219,7 +219,7 @@ def make_environment(for_tests):
     if HAS_ROS:
         numpy = numpy_of_ros()
     elif base not in done:
-        print(f'Installing ROS 2 {DISTRO.capitalize()} into .env (once; 0.5 GB on the disk, '
+        print(f'Installing ROS 2 {DISTRO.capitalize()} into .env (once; 0.6 GB on the disk, '
               'minutes).', flush=True)
     if for_tests:
         print('Installing the test tools into .env (once).', flush=True)

@@ -35,7 +35,7 @@ class Form:
             return  # none was kept, or it is unreadable: the form begins empty
 
     def keep(self, fields: dict[str, str]) -> None:
-        """Take what was filled in, and write it down; OSError if that is impossible."""
+        """Take the texts of the fields and write them to the file. Raises OSError."""
         if len(fields) > _MOST_FIELDS:
             raise ValueError(f'a form has at most {_MOST_FIELDS} fields')
         self.fields = dict.fromkeys(FIELDS, '') | fields

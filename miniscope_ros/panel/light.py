@@ -29,10 +29,10 @@ def light_of(
     """
     Return the state of the light, and a text that says why.
 
-    parts are the node's newest diagnostics, controls the values that it sent to the device last,
-    lights tells whether it has a light at all, silent whether it has reported nothing for too
-    long. A light counts as lit as soon as a value was sent, and as dark only when the diagnostics
-    say so.
+    parts are the node's newest diagnostics; controls are the values that it sent to the device
+    last; lights: whether it has a light at all; silent: whether it has not reported for too long.
+    A light counts as lit as soon as a value was sent, and as dark only when the diagnostics say
+    so.
     """
     if silent:
         return Light.UNCONFIRMED, 'the node reports nothing: the light may be on'

@@ -26,21 +26,21 @@ class Message:
     content: dict[str, Any]
 
     def text(self, key: str, default: str | None = None) -> str:
-        """Return a text in it; BadMessageError if there is none."""
+        """Return a text of the message. Raises BadMessageError if there is none."""
         value = self.content.get(key, default)
         if not isinstance(value, str) or len(value) > _LONGEST_TEXT or '\0' in value:
             raise BadMessageError(f'{self.kind}: {key} has to be a text')
         return value
 
     def texts(self, key: str) -> list[str]:
-        """Return a list of texts in it."""
+        """Return a list of texts of the message. Raises BadMessageError if there is none."""
         values = self.content.get(key)
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise BadMessageError(f'{self.kind}: {key} has to be a list of texts')
         return values
 
     def fields(self, key: str) -> dict[str, str]:
-        """Return a dict of texts in it."""
+        """Return a dict of texts of the message. Raises BadMessageError if there is none."""
         values = self.content.get(key)
         if not isinstance(values, dict) or not all(
                 isinstance(value, str) and len(value) <= _LONGEST_TEXT
@@ -49,7 +49,7 @@ class Message:
         return dict(values)
 
     def amount(self, key: str) -> float:
-        """Return a finite number that is not negative."""
+        """Return a finite number, 0 or more. Raises BadMessageError if there is none."""
         value = self.content.get(key, 0)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not (
                 0 <= value < math.inf):
@@ -58,7 +58,7 @@ class Message:
 
 
 def parse(text: str) -> Message:
-    """Return a message of a page; BadMessageError if it is none."""
+    """Return a message of a page. Raises BadMessageError if it is none."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):

@@ -71,12 +71,12 @@ class RosLink:
         self.node.destroy_node()
 
     def post(self, job: Callable[..., object], *given: Any) -> None:
-        """Have the event loop do something; may be called in any thread."""
+        """Have the event loop call a function; may be called in any thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the panel ends
             self._loop.call_soon_threadsafe(job, *given)
 
     def start(self, job: Coroutine[Any, Any, None]) -> None:
-        """Do something besides, in the event loop; an error of it is logged."""
+        """Start a task in the event loop; its error is logged."""
         task = self._loop.create_task(job)
         self._tasks.add(task)
         task.add_done_callback(self._finish)
@@ -111,7 +111,7 @@ class RosLink:
         self, client: Client, request: Any, patience: float, attempts: int = 1,
     ) -> Any:
         """
-        Return a service's answer; UnansweredError if there is none within patience [s].
+        Return a service's answer. Raises UnansweredError if none comes within patience [s].
 
         More than one attempt is for requests that may be served twice: an answer is lost where
         the server does not know its client yet.

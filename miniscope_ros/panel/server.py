@@ -46,7 +46,7 @@ class Server:
         logging.getLogger('aiohttp.server').addFilter(_is_our_fault)
 
     async def open(self, host: str, port: int) -> int:
-        """Begin to serve; return the port. OSError if it cannot be had."""
+        """Begin to serve and return the port. Raises OSError if the port is in use."""
         await self._runner.setup()
         make = self._runner.server
         assert make is not None

@@ -19,7 +19,7 @@ class BagFile:
     """
 
     def __init__(self, path: Path) -> None:
-        """Create the file; OSError, for one where it exists."""
+        """Create the file. Raises OSError, also where it exists already."""
         self.path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         self._position = 0
@@ -28,7 +28,7 @@ class BagFile:
         self._open = True
 
     def write(self, data: bytes) -> int:
-        """Write all of data; OSError."""
+        """Write all of data. Raises OSError where the disk does not take it."""
         left = memoryview(data)
         while left:
             written = os.write(self._descriptor, left)
@@ -45,7 +45,7 @@ class BagFile:
         """Do nothing: there is no buffer. For the library that writes here."""
 
     def cut(self, position: int) -> None:
-        """Drop all after a position; the checksum is taken anew."""
+        """Cut the file at a position [bytes], and compute its checksum anew."""
         os.ftruncate(self._descriptor, position)
         os.lseek(self._descriptor, position, os.SEEK_SET)
         self._position = position
@@ -68,7 +68,7 @@ class BagFile:
 
     def sync(self) -> None:
         """
-        Have the disk take what was written; OSError that the disk reports late.
+        Write the system's cache to the disk. Raises OSError, also for an earlier write.
 
         May be called in another thread than the one that writes and closes.
         """
@@ -82,7 +82,7 @@ class BagFile:
             os.close(own)
 
     def close(self) -> None:
-        """Close; OSError."""
+        """Close the file. Raises OSError."""
         with self._closing:
             self._open = False
             os.close(self._descriptor)

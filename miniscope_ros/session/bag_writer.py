@@ -78,8 +78,8 @@ class BagWriter:
         """
         Make the folder and the first file.
 
-        A new file begins after split_bytes or split_ns (0: never). Raises OSError, for one where
-        the folder exists.
+        A new file begins after split_bytes [bytes] or split_ns [ns]; 0 means never. Raises
+        OSError, also where the folder exists already.
         """
         folder.mkdir(parents=True)
         self._folder = folder
@@ -124,7 +124,7 @@ class BagWriter:
                 'topic_type_hash': channel.type_hash})
 
     def write(self, arrival: Arrival) -> None:
-        """Append a message of a topic that was added; OSError if the disk does not take it."""
+        """Append a message of a topic that was added. Raises OSError of the disk."""
         info = self.files[-1]
         if self._must_split(info, arrival.received_ns):
             self._finish_file()
@@ -164,7 +164,7 @@ class BagWriter:
             self._unflushed.clear()
 
     def flush(self) -> None:
-        """Hand all messages over to the system; OSError."""
+        """Hand all messages over to the system. Raises OSError of the disk."""
         self._writer.flush()
         self._note_whole()
 
@@ -173,7 +173,7 @@ class BagWriter:
         self._file.check()
 
     def sync(self) -> None:
-        """Have the disk take it; may take long, and may be called in another thread; OSError."""
+        """Write the system's cache to the disk, in any thread. Raises OSError of the disk."""
         self._file.sync()
 
     @property
@@ -199,7 +199,7 @@ class BagWriter:
         self.files[-1].sha256 = self._file.sha256
 
     def close(self) -> None:
-        """Complete the last file, write metadata.yaml; OSError."""
+        """Complete the last file and write metadata.yaml. Raises OSError of the disk."""
         self._finish_file()
         self._write_metadata()
 

@@ -25,13 +25,13 @@ from miniscope_ros.errors import ConfigurationError, MiniscopeError
 from miniscope_ros.session.message_queue import MessageQueue
 from miniscope_ros.stop import Stop
 
-_POLL_S = 0.004
-_LOOK_S = 0.2  # between looks for topics that are not there yet
-_REPORT_S = 0.5
-_FLUSH_S = 0.4  # what a kill -9 may lose, with a margin to the second that is promised
-_SYNC_S = 1.0
-_LAST_S = 0.2  # without a message: all that was published before the end has been taken
-_LAST_MOST_S = 1.0
+_POLL_S = 0.004  # between looks at the subscriptions; intake.py sizes its queues by it
+_LOOK_S = 0.2  # between looks for topics that nobody publishes yet
+_REPORT_S = 0.5  # between two lines on the standard output
+_FLUSH_S = 0.4  # a kill -9 may lose so much: less than the second that the docs promise
+_SYNC_S = 1.0  # between two calls of fsync
+_LAST_S = 0.2  # after so long without a message all that was published has been taken
+_LAST_MOST_S = 1.0  # then the recorder ends although messages still come
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -120,7 +120,7 @@ class Writing:
         self._thread.join()
 
     def fail(self, error: OSError) -> None:
-        """Note an error and ask for the end."""
+        """Store an error and ask the recorder to end."""
         if not self.error:
             self.error = f'the disk does not take the recording: {error}'
         self._stop.request()
@@ -184,7 +184,7 @@ def _report(intake: Any, writing: Writing, ended: Event) -> None:
 
 
 def _sync(bag: Any, writing: Writing, ended: Event) -> None:
-    """Learn of errors that the disk reports late; in a thread, as the disk may take long."""
+    """Call fsync again and again, in a thread of its own: the disk may take long."""
     while not ended.wait(_SYNC_S):
         try:
             bag.sync()

@@ -32,7 +32,7 @@ class Definition(NamedTuple):
 
 
 def message_class(type_name: str) -> Any:
-    """Return the class of a type such as sensor_msgs/msg/Image; ConfigurationError."""
+    """Return the class of a type such as sensor_msgs/msg/Image. Raises ConfigurationError."""
     package, _, name = type_name.partition('/msg/')
     try:
         return getattr(import_module(f'{package}.msg'), name)

@@ -14,7 +14,7 @@ from miniscope_ros.errors import DeviceError, Interrupted
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
-_STEP = 0.05  # [s]
+_STEP = 0.05  # between two looks at a condition [s]
 
 
 class Graph:
@@ -41,12 +41,12 @@ class Graph:
         self.node.destroy_node()
 
     def spin(self, seconds: float = 0.0) -> None:
-        """Handle what has arrived, waiting at most so long for the first of it."""
+        """Execute the callbacks of what has arrived; wait at most so long [s] for the first."""
         self._executor.spin_once(timeout_sec=seconds)
 
     def await_condition(
             self, condition: Callable[[], bool], patience: float, complaint: str) -> None:
-        """Wait until a condition holds; DeviceError with the complaint after patience [s]."""
+        """Wait for a condition. Raises DeviceError after patience [s], Interrupted on stop."""
         deadline = time.monotonic() + patience
         while not condition():
             if self.stop.is_set():
@@ -56,7 +56,7 @@ class Graph:
             self.spin(_STEP)
 
     def pass_time(self, condition: Callable[[], bool], patience: float) -> bool:
-        """Wait for a condition whatever stop says; return whether it came to hold in time [s]."""
+        """Wait for a condition, also after stop; return whether it was met within patience [s]."""
         deadline = time.monotonic() + patience
         while not condition():
             if time.monotonic() > deadline:
@@ -69,7 +69,7 @@ class Graph:
         return bool(self.node.count_publishers(topic))
 
     def publishers(self, topic: str) -> set[str]:
-        """Return what tells the publishers of a topic apart."""
+        """Return the identifiers (DDS endpoints) of the publishers of a topic."""
         return {str(info.endpoint_gid)
                 for info in self.node.get_publishers_info_by_topic(topic)}
 

@@ -23,11 +23,12 @@ PATIENCE_S = 5.0
 _LEAST_GROWTH = 0.5
 """Part of the images' bytes by which an uncompressed bag has to grow in that time."""
 _LEAST_COMPRESSED = 0.005
-_RATE_WINDOW_S = 10.0
+"""The same of a compressed bag: black pictures shrink to less than a hundredth."""
+_RATE_WINDOW_S = 10.0  # over which bytes_per_s is averaged
 
 
 def free_bytes(folder: Path) -> int:
-    """Return how much can still be written where a folder is, or will be; DeviceError."""
+    """Return how many bytes can be written where a folder is, or will be. Raises DeviceError."""
     place = folder
     while not place.exists() and place != place.parent:
         place = place.parent
@@ -39,7 +40,7 @@ def free_bytes(folder: Path) -> int:
 
 
 def check_room(folder: Path, min_free_gb: float) -> None:
-    """Raise DeviceError where too little is free to begin a recording."""
+    """Raise DeviceError where less than min_free_gb [10^9 bytes] is free for a recording."""
     free = free_bytes(folder)
     if free < min_free_gb * GB:
         raise DeviceError(
@@ -61,7 +62,7 @@ class Guard:
     """Judges one recording; observe() is called several times a second."""
 
     def __init__(self, folder: Path, stop_free_gb: float, *, compressed: bool = False) -> None:
-        """Name the bag's folder; compressed says that images may take far fewer bytes."""
+        """Watch the bag in a folder; compressed: its images may take far fewer bytes."""
         self._folder = folder
         self._stop_free = stop_free_gb * GB
         self._least = _LEAST_COMPRESSED if compressed else _LEAST_GROWTH
@@ -71,18 +72,18 @@ class Guard:
 
     @property
     def seconds_left(self) -> float:
-        """Until stop_free_gb is reached [s]; NaN unknown."""
+        """Seconds until stop_free_gb is reached; NaN where that is not known."""
         if not self.bytes_per_s > 0:
             return math.nan
         return max(0.0, self.free - self._stop_free) / self.bytes_per_s
 
     @property
     def disk_is_full(self) -> bool:
-        """Whether the recording has to end, while it still can in order."""
+        """Whether so little is free that the recording has to end now to end in order."""
         return self.free < self._stop_free
 
     def observe(self, now: Progress) -> None:
-        """Take a new state; DeviceError where the recorder does not write what is published."""
+        """Take a new state. Raises DeviceError if the recorder does not write enough."""
         if not self._folder.is_dir():
             raise DeviceError(f'{self._folder} is gone: it was deleted or its disk was removed '
                               'while it was being recorded into')

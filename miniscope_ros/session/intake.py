@@ -30,13 +30,14 @@ import rclpy
 from rclpy.qos import DurabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
-# Messages that a subscription holds until they are taken, every 4 ms. Two seconds of images.
+# Messages that a subscription holds until they are taken, which happens every 4 ms. 120 images
+# are two seconds at 60 frames/s.
 _DEPTH = 1000
 _IMAGE_DEPTH = 120
 _IMAGES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 _LOGS = ('miniscope_msgs/msg/ControlChange', 'miniscope_msgs/msg/Note', 'rcl_interfaces/msg/Log')
 """Each message of these counts: repeated in a new file, one would be there twice."""
-_MOST_AT_ONCE = 50  # of one topic, before the others get their turn
+_MOST_AT_ONCE = 50  # messages of one topic that are taken before the others get their turn
 
 
 class _Source:
@@ -54,7 +55,7 @@ class Intake:
     """Takes messages of topics as they appear; what was lost on the way is counted in lost."""
 
     def __init__(self, name: str, topics: Sequence[str], queue: MessageQueue) -> None:
-        """Name the node; nothing is subscribed to yet."""
+        """Make the node; nothing is subscribed to yet."""
         self._name = name
         self._waiting = list(dict.fromkeys(topics))
         self._queue = queue
@@ -78,7 +79,7 @@ class Intake:
         rclpy.try_shutdown()
 
     def look_for_topics(self) -> None:
-        """Subscribe to those that are published by now; ConfigurationError for unknown types."""
+        """Subscribe to topics that are published by now. Raises ConfigurationError for a type."""
         for topic in list(self._waiting):
             publishers = self._node.get_publishers_info_by_topic(topic)
             if publishers:
@@ -144,7 +145,7 @@ class Intake:
             source.runs.add(frame_index(arrival.data))
 
     def finish(self) -> None:
-        """Queue what waits for its turn."""
+        """Put what was received, but not yet queued, into the queue."""
         for source, arrival in self._taken:
             self._put(source, arrival)
         self._taken.clear()
@@ -160,4 +161,4 @@ class Intake:
 
 
 def _nothing(message: Any) -> None:
-    """Stand for a callback: nobody spins this node."""
+    """Do nothing. A subscription needs a callback, but nobody spins this node."""

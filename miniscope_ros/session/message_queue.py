@@ -13,7 +13,7 @@ class MessageQueue:
     """What was received and is not yet written: bounded in bytes, and never in the way."""
 
     def __init__(self, most: int) -> None:
-        """Hold at most so many bytes."""
+        """Make a queue that holds at most so many bytes."""
         self._most = most
         self._waiting: deque[Any] = deque()
         self._changed = Condition()
@@ -21,7 +21,7 @@ class MessageQueue:
         self.bytes = 0
 
     def put(self, item: Any, size: int) -> bool:
-        """Append; False if there is no room."""
+        """Append a message; return False if there is no room for it."""
         with self._changed:
             if self.bytes + size > self._most:
                 return False
@@ -31,7 +31,7 @@ class MessageQueue:
             return True
 
     def get(self, timeout: float) -> Any:
-        """Return the next one, or None after a timeout [s]."""
+        """Return the next message, or None after a timeout [s]."""
         with self._changed:
             if not self._waiting and not self._closed:
                 self._changed.wait(timeout)

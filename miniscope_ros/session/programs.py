@@ -34,7 +34,7 @@ class Programs:
     """
 
     def __init__(self, devices: Sequence[Device]) -> None:
-        """Name the devices; nothing is started yet."""
+        """Take the devices whose nodes are to run; nothing is started yet."""
         self._devices = devices
         self._folder = TemporaryDirectory(prefix='miniscope_session_')
         self.processes: dict[str, subprocess.Popen[bytes]] = {}

@@ -25,7 +25,7 @@ from ament_index_python.packages import get_package_prefix, PackageNotFoundError
 from miniscope_ros.errors import ConfigurationError, DeviceError
 from miniscope_ros.session.session_file import RecordSettings
 
-_ENDS_S = 25.0
+_ENDS_S = 25.0  # for writing what waits and closing the bag
 _PACKAGES = ('ros2bag', 'rosbag2_storage_mcap')
 
 
@@ -44,7 +44,7 @@ class Books:
 
 
 def choose_recorder(settings: RecordSettings) -> str:
-    """Return rosbag2 or builtin; ConfigurationError where the asked one cannot be used."""
+    """Return rosbag2 or builtin. Raises ConfigurationError where the one asked for is missing."""
     missing = [name for name in _PACKAGES if not _is_installed(name)]
     if shutil.which('ros2') is None:
         missing.insert(0, 'ros2')
@@ -76,7 +76,7 @@ class Recorder:
     def __init__(
             self, folder: Path, topics: Sequence[str], settings: RecordSettings,
             environment: Mapping[str, str] | None = None) -> None:
-        """Start the process; OSError, ConfigurationError."""
+        """Start the process. Raises OSError and ConfigurationError."""
         self.folder = folder
         self.kind = choose_recorder(settings)
         self.name = f'recorder_{os.getpid()}_{_next_number()}'
@@ -84,7 +84,7 @@ class Recorder:
             folder, self.name, settings)
         if self.kind == 'rosbag2' and os.environ.get('ROS_DISTRO') == 'humble':
             self.name = 'rosbag2_recorder'
-        # Killed, we would leave it running.
+        # If this program is killed, the recorder must not go on alone.
         prefix = ['setpriv', '--pdeathsig', 'INT'] if shutil.which('setpriv') else []
         self._books = Books()
         self._process = subprocess.Popen(
@@ -95,7 +95,7 @@ class Recorder:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """Return the process id."""
         return self._process.pid
 
     @property
@@ -121,7 +121,7 @@ class Recorder:
         return total
 
     def check(self) -> None:
-        """Raise DeviceError if it does not run any more, or is stopped."""
+        """Raise DeviceError if the process has ended or is stopped (SIGSTOP)."""
         if self._process.poll() is not None:
             self._reader.join(1.0)
             reason = self._books.error or 'what it said is above'
@@ -130,7 +130,7 @@ class Recorder:
                 f'{self.folder} may lack its end')
 
     def stop(self) -> None:
-        """Let it write what it has and close the bag; DeviceError if it does not."""
+        """Have it write what it has received and close the bag. Raises DeviceError."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGCONT)  # somebody may have stopped it
             self._process.send_signal(signal.SIGINT)

@@ -47,13 +47,13 @@ from miniscope_ros.session.verdict import (
 
 _log = logging.getLogger('miniscope_ros.session')
 
-_STEP_S = 0.05
-_GUARD_S = 0.25
-_LISTENS_S = 20.0
-_DARK_S = 6.0
-_DARK_AT_END_S = 8.0
-_TAKEN_S = 0.5  # what has arrived, but not yet been taken by a recorder that says nothing
-_GONE_S = 2.0  # a node may learn of Ctrl-C before we do
+_STEP_S = 0.05  # between two looks at what the scopes publish
+_GUARD_S = 0.25  # between two looks of the guard
+_LISTENS_S = 20.0  # for the recorder to subscribe to all topics
+_DARK_S = 6.0  # for the scopes to go dark after an error; a node promises 4 s
+_DARK_AT_END_S = 8.0  # the same at an orderly end, where the last frame is published first
+_TAKEN_S = 0.5  # for a recorder that reports nothing to take what has arrived
+_GONE_S = 2.0  # a node that ended with Ctrl-C may be gone before this program receives it
 
 
 class RecordingState(IntEnum):
@@ -69,7 +69,7 @@ class RecordingState(IntEnum):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be recorded, and how."""
+    """What is to be recorded, and how it is to end."""
 
     folder: Path
     settings: RecordSettings
@@ -78,12 +78,12 @@ class Plan:
     facts: Mapping[str, Any] = field(default_factory=dict)  # for the certificate
     trigger: Trigger | None = None
     ends_with_scopes: bool = False  # a scope that ends is no error, and ends the recording
-    returns_s: float = 0.0  # so long a scope that has ended may take to be started again
+    returns_s: float = 0.0  # a scope that has ended may take so long to be started again
 
 
 @dataclass
 class Status:
-    """How a recording does; replaced as a whole, so that any thread may read it."""
+    """The progress of a recording. It is replaced as a whole, so any thread may read it."""
 
     state: RecordingState = RecordingState.IDLE
     folder: str = ''
@@ -98,7 +98,7 @@ class Status:
 
 
 def check_start(plan: Plan) -> None:
-    """Raise ConfigurationError or DeviceError where a recording must not even be tried."""
+    """Raise ConfigurationError or DeviceError where a recording must not be started."""
     if plan.folder.exists():
         raise ConfigurationError(f'{plan.folder} exists already: name a folder that does not')
     check_room(plan.folder, plan.settings.min_free_gb)
@@ -313,7 +313,7 @@ class Recording:
     def _observe(self, now: float) -> None:
         self._recorder_is_well()
         assert self._recorder is not None
-        # Those that we heard of: of no others is it sure that the recorder could hear of them.
+        # Only frames that were received here: the recorder can have received those, too.
         frames = {link: link.published.runs.count for link in self._links}
         self._guard.observe(Progress(
             now, self._recorder.bytes(), sum(frames.values()),
@@ -461,7 +461,7 @@ class Recording:
             'topics': topic_table(recorded, scopes, self.topics), **self._plan.facts}
 
     def _reactivate(self) -> None:
-        """Have the scopes stream again that did so before."""
+        """Activate the scopes that were active before the recording."""
         change_all(self._graph, [link for link in self._links if link.was_active and
                                  link.is_there], 'activate')
 

@@ -32,14 +32,14 @@ _THREADS = 3  # start may wait, stop may wait, and a note is taken all the same
 
 @dataclass(frozen=True)
 class Task:
-    """What the program is to do."""
+    """What the program does, and when it ends."""
 
     name: str = 'session'  # of the node
     start: bool = False  # begin a recording at once
     folder: str = ''  # of that recording; empty: by the session file
     once: bool = False  # end with the first recording
     programs: bool = False  # start the nodes of the session, too, and end them
-    returns_s: float = 0.0  # so long a scope that has ended may take to be started again [s]
+    returns_s: float = 0.0  # a scope that has ended may take so long to be started again [s]
 
 
 def run(session: SessionFile, stop: Stop, task: Task, ros_arguments: list[str] | None = None,
@@ -110,4 +110,4 @@ def _spin(executor: MultiThreadedExecutor, over: Event) -> None:
             return
         except Exception:
             _log.exception('the executor met an error')
-            over.wait(1.0)  # one that persists does not take all of a core
+            over.wait(1.0)  # an error that persists must not take all of a core

@@ -27,16 +27,16 @@ _STREAM = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class ScopeLink:
-    """The session's side of one node of ours."""
+    """One scope or camera node of this package, as a session sees and asks it."""
 
     def __init__(self, graph: Graph, device: Device) -> None:
         """Make the clients; the node need not be there yet."""
         self.device = device
         self.name = device.node
         self.published = Published()
-        self.frame_bytes = 0  # of an image; 0 unknown
+        self.frame_bytes = 0  # bytes of an image; 0: not known
         self.device_type = ''
-        self.levels = -1  # of the digital inputs, a bit mask; -1 unknown
+        self.levels = -1  # of the digital inputs, as a bit mask; -1: not known
         self.was_active = False  # before the recording
         self.has_ended = False  # during the recording, and may be back
         self.source = ''  # as its parameter says
@@ -137,13 +137,13 @@ class ScopeLink:
         return bool(self._current & present)
 
     def await_node(self) -> None:
-        """Wait until the node can be asked; DeviceError, Interrupted."""
+        """Wait until the node answers requests. Raises DeviceError and Interrupted."""
         self._graph.await_condition(
             lambda: self._change.service_is_ready() and self._state.service_is_ready(),
             NODE_IS_THERE_S, f'there is no node {self.name}')
 
     def state(self) -> str:
-        """Return the state of the node's life cycle; DeviceError."""
+        """Return the state of the node's life cycle. Raises DeviceError without an answer."""
         answer = self._call(self._state, GetState.Request(), 'does not tell its state')
         return str(answer.current_state.label)
 
@@ -161,7 +161,7 @@ class ScopeLink:
     # Parameters
 
     def parameters(self) -> dict[str, Any]:
-        """Return the values of all parameters; DeviceError."""
+        """Return the values of all parameters. Raises DeviceError without an answer."""
         complaint = 'does not tell its parameters'
         self._graph.await_condition(
             lambda: self._list.service_is_ready() and self._get.service_is_ready(),
@@ -175,7 +175,7 @@ class ScopeLink:
 
 
 def change_all(graph: Graph, links: Sequence[ScopeLink], transition: str) -> None:
-    """Have all nodes go through a transition at the same time; DeviceError, Interrupted."""
+    """Ask all nodes for a transition at the same time. Raises DeviceError and Interrupted."""
     futures = [(link, link.ask(transition)) for link in links]
     for link, future in futures:
         graph.await_condition(

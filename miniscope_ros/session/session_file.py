@@ -88,7 +88,7 @@ class SessionFile:
 
 
 def read_session_file(path: Path) -> SessionFile:
-    """Read and check a file; ConfigurationError that names all that is wrong in it."""
+    """Read and check a file. Raises ConfigurationError that names all problems."""
     try:
         content = yaml.safe_load(path.read_text(encoding='utf-8'))
     except OSError as error:
@@ -103,7 +103,7 @@ def read_session_file(path: Path) -> SessionFile:
 
 
 def parse_session(content: Any) -> SessionFile:
-    """Return what the content of a session file says; ConfigurationError with all problems."""
+    """Return the content of a session file, checked. Raises ConfigurationError."""
     reader = _Reader()
     top = reader.section('', content, ('session', 'record', 'scopes', 'cameras', 'also'))
     result = SessionFile(

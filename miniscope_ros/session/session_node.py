@@ -67,7 +67,7 @@ class SessionNode(Node):  # type: ignore[misc]
 
     def __init__(self, session: SessionFile, stop: Event, name: str = 'session',
                  **options: Any) -> None:
-        """Make the node; stop is the wish that the program ends."""
+        """Make the node; stop is set when the program is to end."""
         super().__init__(name, **options)
         self._session = session
         self._stop = stop
@@ -127,7 +127,7 @@ class SessionNode(Node):  # type: ignore[misc]
 
     def ask(self, name: str = '', notes: str = '') -> _Request:
         """
-        Have run() begin a recording; MiniscopeError where one must not be begun.
+        Have run() begin a recording. Raises MiniscopeError where that is not possible.
 
         Notes that are a YAML mapping replace values of the section `session` for this recording:
         in its folder's name, its metadata and its session.yaml.
@@ -156,9 +156,9 @@ class SessionNode(Node):  # type: ignore[misc]
         """
         Record what is asked for until the program is to end.
 
-        once: end after the first recording. returns_s: so long a scope that has ended may take
-        to be started again [s]. is_well is asked while nothing is recorded, and
-        raises to end the program.
+        once: end after the first recording. returns_s: how long a scope that has ended may take
+        to be started again [s]. is_well is called while nothing is recorded; it raises
+        MiniscopeError to end the program.
         """
         links = [ScopeLink(graph, device) for device in self._session.devices
                  if device.is_ours]

@@ -9,24 +9,24 @@ import time
 from miniscope_ros.session.scope_link import ScopeLink
 
 _DEBOUNCE_S = 0.05
-"""So long a level has to hold; more than a frame at 30 frames/s, less than anybody notices."""
+"""A level has to last so long to count. That is more than the period of a frame at 30 frames/s."""
 
 
 class Trigger:
-    """High while the input is; a level counts once it has held for a while."""
+    """A digital input without its bounces: a level counts once it has lasted for a while."""
 
     def __init__(self, link: ScopeLink, number: int) -> None:
-        """Name the scope and which of its inputs (0 the first)."""
+        """Watch one input of a scope; number 0 is the first."""
         self._link = link
         self._number = number
         self._since: dict[bool, float] = {}
 
     def is_high(self) -> bool:
-        """Whether the input is high for good; unknown is not high."""
+        """Whether the input has been high for long enough; an unknown level is not high."""
         return self._holds(True)
 
     def is_low(self) -> bool:
-        """Whether the input is low for good; unknown is not low."""
+        """Whether the input has been low for long enough; an unknown level is not low."""
         return self._holds(False)
 
     def _holds(self, high: bool) -> bool:

@@ -157,8 +157,8 @@ def test_a_recording_of_a_replay_ends_with_the_file(recorder: str, tmp_path: Pat
         assert status == 0, errors
     assert 'what was replayed has come to its end' in errors
     before, after = topics(played), topics(tmp_path / 'again')
-    assert [image.data.tobytes() for image in after['image_raw']] == [
-        image.data.tobytes() for image in before['image_raw']]
+    assert [zlib.crc32(image.data) for image in after['image_raw']] == [
+        zlib.crc32(image.data) for image in before['image_raw']]
     assert len(after['frame_info']) == len(before['frame_info']) > 10
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mcap.reader import make_reader
 from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.recordings.bag.mcap import read_mcap
-from miniscope_ros.recordings.bag.message import Incomplete, Message, WHOLE
+from miniscope_ros.recordings.bag.message import FileCheck, Incomplete, Message, WHOLE
 from miniscope_ros.session.bag_writer import Arrival, BagWriter, Channel
 from miniscope_ros.session.definitions import definition, message_class
 import pytest
@@ -64,7 +64,8 @@ def read_cut(file: Path) -> tuple[list[Message], str]:
     messages = []
     try:
         with file.open('rb') as stream:
-            for message in read_mcap(stream, file.stat().st_size, lambda topic: WHOLE):
+            for message in read_mcap(
+                    stream, file.stat().st_size, lambda topic: WHOLE, FileCheck()):
                 messages.append(message)
     except Incomplete as error:
         return messages, str(error)

@@ -10,7 +10,7 @@ import time
 from listening import stamp_ns
 from miniscope_ros.errors import DeviceError
 from miniscope_ros.recordings import certificate
-from miniscope_ros.recordings.bag.acquisitions import read_contents
+from miniscope_ros.recordings.bag.contents import read_contents
 from miniscope_ros.recordings.bag.reader import Bag
 import psutil
 import pytest
