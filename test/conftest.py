@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    shared_memory.remove_noted(ours=True)
+    shared_memory.remove_noted(at_end=True)
     _domain.close()
 
 

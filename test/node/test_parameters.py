@@ -82,6 +82,7 @@ REFUSED = [  # name, value, what the reason says
     ('orientation.skip_repeated', 'no', 'it is true or false'),
     ('orientation.stddev', -0.1, 'cannot be -0.1: it is 0 to 3.2'),
     ('orientation.stale_after', 0.0, 'cannot be 0: it is 0.1 to 86400'),
+    ('orientation.max_rate', 0.0, 'cannot be 0: it is 0.1 to 1e+06'),
     ('publish_tf', 'true', "cannot be 'true': it is true or false"),
     ('world_frame_id', 1.0, 'cannot be 1.0: it is a text'),
     ('camera_info_url', False, 'cannot be False: it is a text'),

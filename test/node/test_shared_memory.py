@@ -19,11 +19,12 @@ def test_a_killed_node_leaves_nothing() -> None:
         node = NodeProcess(SIMULATED)
         node.wait_for_output('streaming began')
         ear.wait_for(ear.listen('frame_info'), 3)
-        of_other = existing(set(shared_memory.files_of(other.pid)))
-        its_own = existing(set(shared_memory.files_of(node.pid))) - of_other - set(
-            shared_memory.files_of(os.getpid()))
-        assert its_own and of_other
+        of_others = {*shared_memory.files_of(other.pid), *shared_memory.files_of(os.getpid())}
+        its_own = existing(set(shared_memory.files_of(node.pid))) - of_others
+        assert its_own
         node.kill()
-        assert not existing(its_own)
-        assert set(shared_memory.files_of(other.pid)) <= existing(of_other)
+        assert not existing({file for file in its_own if '_port' not in file})
+        assert existing(of_others) == of_others
         ear.wait_for(ear.listen('frame_info'), 10)
+    shared_memory.remove_noted(at_end=True)
+    assert not existing(its_own)

@@ -24,22 +24,27 @@ def note(pid: int) -> None:
     _noted.update(files_of(pid))
 
 
-def remove_noted(*, ours: bool = False) -> None:
+def remove_noted(*, at_end: bool = False) -> None:
     """
-    Remove the noted files that no living process has open.
+    Remove the noted segments that no living process has open; at the end the ports, too.
 
-    ours removes those that this process has open, too: at its end, when it needs none of them.
+    A segment's name is never used again. A port has a number, and a process that starts this
+    moment may be about to use what is left of it. So ports are removed at the end of the tests,
+    when no other process of theirs runs and this one needs nothing any more.
     """
     if not _noted:
         return
     pids = {int(name) for name in os.listdir('/proc') if name.isdecimal()}
-    if ours:
+    if at_end:
         pids.remove(os.getpid())
     in_use = {file for pid in pids for file in files_of(pid)}
     for file in _noted - in_use:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(file)
-    _noted.intersection_update(in_use)
+        if at_end or '_port' not in file:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(file)
+            _noted.discard(file)
+    if at_end:
+        _noted.clear()
 
 
 def files_of(pid: int) -> Iterator[str]:
