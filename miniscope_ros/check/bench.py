@@ -85,7 +85,7 @@ class Bench:
             name: control.darkest if name in lights else control.start
             for name, control in self.device_type.controls.items()}
 
-    def open(self, kind: str = '') -> MiniscopeSource:
+    def open_scope(self, kind: str = '') -> MiniscopeSource:
         """Open the scope, in the dark; any that was open is closed first."""
         self.close()
         source = self._source = MiniscopeSource(
@@ -100,7 +100,7 @@ class Bench:
     def active(self) -> MiniscopeSource:
         """Return the open scope, whose light may be set and whose controls are the usual ones."""
         if self._source is None:
-            self.open()
+            self.open_scope()
         assert self._source is not None
         if not self._lit:
             for name, value in self.values().items():
@@ -224,7 +224,7 @@ class Bench:
         while True:
             self.check_stop()
             try:
-                self.open()
+                self.open_scope()
                 return time.monotonic() - began
             except DeviceError:
                 self.close()

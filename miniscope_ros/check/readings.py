@@ -61,7 +61,7 @@ def over_usb(bench: Bench) -> Finding:
 
 
 def _see(bench: Bench, kind: str) -> _Seen:
-    bench.open(kind)
+    bench.open_scope(kind)
     counts, turns = set(), set()
     for _ in range(_FRAMES):
         frame = bench.frame()

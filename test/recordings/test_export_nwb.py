@@ -163,6 +163,7 @@ def test_nwbinspector_finds_nothing_that_could_be_filled(tmp_path: Path) -> None
     out = export(tmp_path, scope, Session(content=content))
     findings = list(nwbinspector.inspect_nwbfile(nwbfile_path=str(out / 'miniscope.nwb')))
     grave = [f'{finding.check_function_name} {finding.object_name}: {finding.message}'
-             for finding in findings if finding.importance.name in (
-        'CRITICAL', 'PYNWB_VALIDATION', 'ERROR', 'BEST_PRACTICE_VIOLATION')]
+             for finding in findings
+             if finding.importance.name in (
+                 'CRITICAL', 'PYNWB_VALIDATION', 'ERROR', 'BEST_PRACTICE_VIOLATION')]
     assert not grave, grave

@@ -81,8 +81,8 @@ def _check_orientation(acquisition: RecordedAcquisition, truth: Truth,
     if wrong > _WRONG_SHARE * mine.size:
         raise ConfigurationError(
             f'{wrong} of {mine.size} recorded orientations are not those of seed {seed}: the '
-            "recording was made with another one; give what its parameter device was, as "
-            "--device 'seed=3'")
+            'recording was made with another one; give what its parameter device was, as '
+            '--device seed=3')
 
 
 def write_npz(path: Path, truth: Truth) -> None:
