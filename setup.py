@@ -39,7 +39,9 @@ setup(
     entry_points={'console_scripts': [
         f'scope_node = {NAME}.node.main:main',
         f'list_devices = {NAME}.commands.list_devices:main',
+        f'check_scope = {NAME}.commands.check_scope:main',
         f'lights_off = {NAME}.commands.lights_off:main',
+        f'ground_truth = {NAME}.commands.ground_truth:main',
         f'export_bag = {NAME}.commands.export_bag:main',
         f'panel = {NAME}.commands.panel:main',
         f'session_node = {NAME}.commands.session_node:main',

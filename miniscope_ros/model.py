@@ -147,5 +147,6 @@ class SourceInfo:
     location: str = ''
     path: str = ''
     transport: str = ''
+    inputs: int = 0  # how many digital inputs can be read
     has_blocks: bool = False  # frames came through a DAQ box: blocks of known size, one seam each
     warnings: tuple[str, ...] = field(default=())

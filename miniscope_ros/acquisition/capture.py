@@ -73,6 +73,15 @@ class CaptureEngine:
         self._loop.sync_output = on
 
     @property
+    def light_input(self) -> int | None:
+        """Return the digital input that switches the light; None: none. Set it at any time."""
+        return self._loop.light_input
+
+    @light_input.setter
+    def light_input(self, number: int | None) -> None:
+        self._loop.light_input = number
+
+    @property
     def light(self) -> Light:
         """Return what is known of the light, also after closing."""
         return self._source.light
@@ -157,7 +166,9 @@ class CaptureEngine:
             bad_stamps=accounting.timestamps.invalid_count, clock=self._clock.state,
             orientation=self._validator.health(
                 time.monotonic_ns() if self._source.is_live else handler.last_ns),
-            light=self._source.light, lights=handler.lights, contents=handler.content.counts)
+            light=self._source.light, lights=handler.lights,
+            restarts=handler.head_stage.restarts, restart_error=handler.head_stage.error,
+            contents=handler.content.counts)
 
     def _call(self, job: Callable[[], T]) -> T:
         if self._thread is None:

@@ -11,6 +11,7 @@ import time
 from miniscope_ros.acquisition.command_queue import CommandQueue
 from miniscope_ros.acquisition.events import Listener
 from miniscope_ros.acquisition.frame_handler import FrameHandler
+from miniscope_ros.acquisition.head_stage import HeadStage
 from miniscope_ros.acquisition.light_guard import LightGuard, standing_back
 from miniscope_ros.acquisition.reconnect import Reconnector
 from miniscope_ros.acquisition.states import CaptureState, CaptureStates
@@ -50,6 +51,7 @@ class CaptureLoop:
         """Do nothing yet; on_attempt is that of LightGuard."""
         self.reconnect = True
         self.sync_output = True
+        self.light_input: int | None = None  # the light is dark while this digital input is low
         self.commands = CommandQueue()
         self.states = CaptureStates()
         self.guard = LightGuard(source, on_attempt)
@@ -58,8 +60,9 @@ class CaptureLoop:
         self._listener = listener
         self._handler = handler
         self._reconnector = Reconnector()
+        self._restarts_said = 0
+        self._stage_error = ''  # as said last
         self._closed = False  # by close; the light may still have to be made dark
-        self._reinitialised = False  # the head stage, in this stream
         self._reopening = False  # a stream is to be opened anew, whatever reconnect says
         self._reset_until = 0.0  # a loss until then [s] is the reset that was asked for
 
@@ -103,7 +106,8 @@ class CaptureLoop:
             self._take_events()
             if frame is not None:
                 self._handler.take(frame, self.states.state, toggles=self.sync_output)
-            self._reinitialise_head_stage()
+            self._follow_trigger()
+            self._tend_head_stage()
         except DeviceError as error:
             self._lose(error)
         except EndOfData:
@@ -135,13 +139,34 @@ class CaptureLoop:
         if failure is not None:
             raise failure
 
-    def _reinitialise_head_stage(self) -> None:
-        """Set the orientation sensor up again, once a stream, after a brown-out of the scope."""
-        if self._handler.validator.brown_out and not self._reinitialised:
-            self._reinitialised = True
-            _log.warning('the orientation sensor reads all zero: sending the init list again')
-            self._source.reinitialise_head_stage()
+    def _follow_trigger(self) -> None:
+        """Have the light dark while the trigger is low; also while its level is not known."""
+        number = self.light_input
+        self._source.shade(number is not None and not self._handler.is_high(number))
+        self._take_events()
+
+    def _tend_head_stage(self) -> None:
+        """Set the head stage up again if it has restarted, and if that is due."""
+        stage, now_s = self._handler.head_stage, time.monotonic()
+        if stage.due(now_s):
+            self._report_restart(stage)
+            self._handler.begin_repair(now_s)
+            self._source.reinitialise_head_stage(dark=stage.went_dark)
             self._take_events()
+            self._handler.end_repair()
+        if stage.error != self._stage_error:
+            self._stage_error = stage.error
+            if stage.error:
+                _log.error('%s', stage.error)
+
+    def _report_restart(self, stage: HeadStage) -> None:
+        """Say in one line that the head stage has restarted, once each time."""
+        if stage.restarts != self._restarts_said and stage.sign is not None:
+            self._restarts_said = stage.restarts
+            _log.warning(
+                'the head stage has restarted (%s): its init list and all controls are sent '
+                'again; restart %d since the node was configured', stage.sign.value,
+                stage.restarts)
 
     # Jobs
 
@@ -219,7 +244,6 @@ class CaptureLoop:
         """Open the source and set it up, lit if an acquisition goes on."""
         active = self.states.state.is_active
         self._handler.expect_stream(active)
-        self._reinitialised = False
         with standing_back() as others:
             try:
                 info = self._source.open(reason)
@@ -237,6 +261,7 @@ class CaptureLoop:
 
     def _light_up(self, reason: Reason) -> None:
         try:
+            self._follow_trigger()
             self._source.activate(reason)
             if self.sync_output:
                 self._source.set_sync(True)

@@ -87,6 +87,8 @@ class Status:
     orientation: OrientationHealth
     light: Light
     lights: Mapping[str, float]  # as last sent to the device, by name
+    restarts: int  # of the head stage, since configuration
+    restart_error: str  # why it is not set up again, or that this does not help
     contents: Mapping[Content, int]  # faulty pictures of the running or last acquisition
 
     @property

@@ -92,13 +92,25 @@ class FrameContent:
             return Content.NOT_CHECKED
         return self._checker.check(sample.image, lit=self._is_lit(sample))
 
+    @property
+    def lit(self) -> bool:
+        """Return whether the frame that was judged last was taken wholly under light."""
+        return self._lit and self._changed_ns is None
+
+    def overrule(self, content: Content, better: Content) -> Content:
+        """Return what is known better of the frame judged last, and count it as that."""
+        if content is not better:
+            self._counts[content] -= 1
+            self._counts[better] += 1
+        return better
+
     def _is_lit(self, sample: RawFrame) -> bool:
         """Return whether a frame was taken wholly under light."""
         if self._changed_ns is not None and sample.stamp_ns >= self._changed_ns:
             self._begun_since += 1
             if self._begun_since > _WHOLLY_LIT:
                 self._changed_ns = None
-        return self._lit and self._changed_ns is None
+        return self.lit
 
 
 def describe_faults(counts: Mapping[Content, int]) -> str:

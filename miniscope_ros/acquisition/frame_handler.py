@@ -14,12 +14,21 @@ from miniscope_ros.acquisition.control_tracking import ControlTracker
 from miniscope_ros.acquisition.events import Change, Listener
 from miniscope_ros.acquisition.frame_accounting import FrameAccounting
 from miniscope_ros.acquisition.frame_content import FrameContent
+from miniscope_ros.acquisition.head_stage import HeadStage
 from miniscope_ros.acquisition.orientation import OrientationValidator
 from miniscope_ros.acquisition.period import Period
 from miniscope_ros.acquisition.ros_clock import RosTime
 from miniscope_ros.acquisition.states import CaptureState
 from miniscope_ros.daq.control import LIGHTS
-from miniscope_ros.model import ControlEvent, Light, RawFrame, Reason, SourceInfo, StampSource
+from miniscope_ros.model import (
+    Content,
+    ControlEvent,
+    Light,
+    RawFrame,
+    Reason,
+    SourceInfo,
+    StampSource,
+)
 from miniscope_ros.sources.source import Source
 
 _log = logging.getLogger(__name__)
@@ -42,6 +51,7 @@ class FrameHandler:
     ) -> None:
         self.accounting = FrameAccounting(source, clock)
         self.content = FrameContent()
+        self.head_stage = HeadStage(_power_on_rate(source))
         self.validator = validator
         self.info: SourceInfo | None = None
         self.received = 0  # good frames since the source was first opened
@@ -54,6 +64,7 @@ class FrameHandler:
         self._tracker = ControlTracker(self._announce)
         self._backlog = -1
         self._inputs = -1
+        self._resumed_ns = 0  # when the last value was sent with reason RESUME
         self._rate = math.nan  # as sent
         self._rate_told = False
         self._next_check_ns = 0
@@ -64,6 +75,7 @@ class FrameHandler:
         """Prepare for another stream; active says whether an acquisition goes on in it."""
         self.accounting.stream_restarted()
         self.validator.reset()
+        self.head_stage.begin_stream(watching=False)
         self._inputs = -1
         if not active:
             self._rate = math.nan  # a device that had no power has its own
@@ -73,6 +85,7 @@ class FrameHandler:
         self.info = info
         self.validator.set_up()
         self.content.begin_stream(info)
+        self.head_stage.begin_stream(watching=self._source.is_live)
         if not math.isnan(info.period_ns):
             self.accounting.loss.period = Period(info.period_ns)
         self._listener.on_info(info)
@@ -126,15 +139,42 @@ class FrameHandler:
             frame = self.accounting.account(
                 sample, reading_status, self.content.check(sample),
                 toggles and self._source.has_sync_output)
+            frame.content = self.content.overrule(
+                frame.content, self._watch(sample, frame.content, frame.capture_index))
             self._tracker.resolve(
                 sample.stamp_ns, frame.capture_index, frame.loss.uncertainty)
             self._listener.on_frame(frame)
             self._report_rate()
-        elif not discarded and self._source.light is Light.DARK:
-            self.content.observe_dark(sample)
+        else:
+            self._watch(sample)
+            if not discarded and self._source.light is Light.DARK:
+                self.content.observe_dark(sample)
         if sample.digital_inputs not in (-1, self._inputs):
             self._inputs = sample.digital_inputs
             self._listener.on_inputs(self._inputs, self.accounting.ros_time_ns(sample))
+
+    def _watch(
+        self, sample: RawFrame, content: Content = Content.NOT_CHECKED, capture_index: int = -1,
+    ) -> Content:
+        """Look for signs that the head stage has restarted; return what a frame shows then."""
+        return self.head_stage.observe(
+            sample, content=content, lit=self.content.lit,
+            brown_out=self.validator.brown_out, capture_index=capture_index)
+
+    def begin_repair(self, now_s: float) -> None:
+        """Note at a monotonic time [s] that the head stage is about to be set up again."""
+        self.head_stage.begin_repair(now_s)
+        if self.head_stage.rate_differs:
+            self._rate = math.nan  # it has its own, until the one that is wanted is sent
+            self.accounting.loss.period.change(round(1e9 * now_s))
+
+    def end_repair(self) -> None:
+        """Note that the head stage was set up again: all values were sent."""
+        self.head_stage.end_repair(self._resumed_ns)
+
+    def is_high(self, number: int) -> bool:
+        """Return whether a digital input was high when it was read last."""
+        return self._inputs >= 0 and bool(self._inputs >> number & 1)
 
     def take_backlog(self) -> int:
         """Return how many frames waited behind another one since the last call; -1 unknown."""
@@ -191,6 +231,10 @@ class FrameHandler:
             # A new one each time: diagnostics read it in another thread.
             self.lights = {**self.lights, event.control: event.value}
             self.content.note_lights(self.lights, event.sent_ns, lighting_up=lighting_up)
+        if event.reason is Reason.RESUME:
+            self._resumed_ns = event.sent_ns
+        if event.control == 'frame_rate':
+            self.head_stage.note_rate(event.value)
         if event.control == 'frame_rate' and event.value != self._rate:
             self._rate = event.value
             self.accounting.loss.period.change(event.sent_ns)
@@ -214,3 +258,9 @@ class FrameHandler:
             self._listener.on_change(change)
         except Exception as error:
             _log.error('a control change could not be published: %s', error, exc_info=error)
+
+
+def _power_on_rate(source: Source) -> float:
+    """Return the frame rate of a scope at power-on; NaN for a source without such a control."""
+    control = source.controls.get('frame_rate') if source.is_live else None
+    return control.start if control is not None else math.nan

@@ -64,7 +64,7 @@ class Seams:
         if self._count < 1:
             return False
         means = self._means(image)
-        if means.mean() < _BRIGHT:
+        if _mean(means.reshape(len(means), -1)) < _BRIGHT:
             return False
         differences = _mean_differences(
             means[:, 1:].reshape(-1, means.shape[2]), means[:, :-1].reshape(-1, means.shape[2])
@@ -105,13 +105,15 @@ class Seams:
         before = self._before
         if before is None:
             return False
-        scale = float(rows.mean() / before.mean())
+        scale = _mean(rows) / _mean(before)
         if not 1 / _SAME_LIGHT < scale < _SAME_LIGHT:
             return False
         before = before * np.float32(scale)
         unmoved = _mean_differences(rows, before)
-        return (_fits_better(_mean_differences(rows[1:], before[:-1]), unmoved[1:])
-                or _fits_better(_mean_differences(rows[:-1], before[1:]), unmoved[:-1]))
+        return _fits_better(
+            np.array((_mean_differences(rows[1:], before[:-1]),
+                      _mean_differences(rows[:-1], before[1:]))),
+            np.array((unmoved[1:], unmoved[:-1])))
 
     def _learn(self, step: NDArray[np.float32], rows: NDArray[np.float32]) -> None:
         self._before = rows
@@ -128,6 +130,15 @@ def _mean_differences(rows: NDArray[np.float32], others: NDArray[np.float32]) ->
 
 
 def _fits_better(moved: Any, unmoved: Any) -> bool:
-    """Return whether from some seam to the last one the moved rows fit clearly better."""
-    moved, unmoved = np.cumsum(moved[::-1]), np.cumsum(unmoved[::-1])
+    """
+    Return whether from some seam to the last one the moved rows fit clearly better.
+
+    Both are differences, shape (ways to move, seams).
+    """
+    moved, unmoved = np.cumsum(moved[:, ::-1], axis=1), np.cumsum(unmoved[:, ::-1], axis=1)
     return bool(((unmoved - moved > _SHIFT_GAIN) & (moved < _SHIFT_SHARE * unmoved)).any())
+
+
+def _mean(values: NDArray[np.float32]) -> float:
+    """Return the mean of an array of two dimensions; numpy takes three times as long."""
+    return cv2.sumElems(values)[0] / values.size

@@ -4,7 +4,8 @@
 Export a rosbag2 recording to what analysis tools read, or only tell whether it is good.
 
 Exit status: 0 all is exported; 1 nothing is; 2 the command line is wrong; 3 a part is, and
-standard error says what is missing; 130 interrupted, and nothing is left behind.
+standard error says what is missing; 4 --check: the report names something to look at; 130
+interrupted, and nothing is left behind.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _PACKAGES = {'backports': 'backports.zstd', 'cv2': 'opencv-python-headless', 'ya
              **dict.fromkeys(('h5py', 'ndx_miniscope', 'pynwb'), 'pynwb ndx-miniscope')}
 DONE, FAILED = ExitStatus.DONE, ExitStatus.FAILED
 PARTLY, INTERRUPTED = ExitStatus.PARTLY, ExitStatus.INTERRUPTED
+NOT_GOOD = ExitStatus.NOT_GOOD
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = Options(
             bag=options.bag, out=options.out, formats=tuple(options.formats),
             codec=options.codec, frames_per_file=options.frames_per_file, animal=options.animal,
+            metadata=options.metadata, align=options.align,
             force=options.force)
         return check(chosen) if options.check else export(chosen)
     except KeyboardInterrupt:
@@ -56,7 +59,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='export_bag', description='Export a rosbag2 recording of Miniscopes for analysis.',
         epilog='exit status: 0 all is exported; 1 nothing is; 2 wrong command line; 3 a part is, '
-               'see the messages; 130 interrupted')
+               'see the messages; 4 --check: there is something to look at; 130 interrupted')
     parser.add_argument('bag', metavar='BAG', type=Path,
                         help='folder of the recording, or one of its files')
     parser.add_argument('out', metavar='OUT', type=Path, nargs='?', help='folder to be made')
@@ -74,7 +77,15 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--frames-per-file', type=int, default=1000, metavar='N',
                         help='frames in each video file (default: %(default)s)')
     parser.add_argument('--animal', default='', metavar='NAME',
-                        help='written into the metadata; the recording does not hold it')
+                        help='written into the metadata, whatever the recording says')
+    parser.add_argument('--metadata', type=Path, metavar='FILE',
+                        help='a YAML file on the session: researcher, experiment, animal, '
+                             'species, sex, age, genotype, indicator, wavelengths, location; '
+                             'replaces what the recording says')
+    parser.add_argument('--align', default='', metavar='[NAME=]FILE',
+                        help='a CSV file with the times [s] of the sync edges (both directions) '
+                             'as another recorder saw them: aligned.csv gives for each frame the '
+                             'time on its clock')
     parser.add_argument('--force', action='store_true',
                         help='replace an earlier export in OUT, if nothing in it was changed '
                              'or added')

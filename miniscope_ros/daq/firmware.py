@@ -60,6 +60,7 @@ class Firmware(Protocol):
     warnings: tuple[str, ...]
     embeds_telemetry: bool  # its state is part of each frame; else it is read beside the frame
     longest_period_s: float | None  # between frames; None: as long as you like
+    inputs: int  # how many digital inputs can be read
 
     def send(self, packet: bytes) -> None:
         """Queue a packet in the box; it runs when a frame ends. Keeps the pauses it needs."""
@@ -205,7 +206,7 @@ class UclaFirmware:
         self._unchanged = 0
         self._rests = _ReadingRests()
         # Over V4L2 the kernel answers GAMMA with one's own last command word.
-        self._inputs = transport.fresh_reads
+        self.inputs = int(transport.fresh_reads)
 
     def _version(self) -> int | None:
         """Ask for the interface version; the question switches the sync output off."""
@@ -254,7 +255,7 @@ class UclaFirmware:
         wanted = [controls.PAN_ABSOLUTE, controls.TILT_ABSOLUTE] if self._orientation else []
         if self._counting:
             wanted.append(controls.EXPOSURE_ABSOLUTE)
-        if self._inputs:
+        if self.inputs:
             wanted.append(controls.GAMMA)
         if not wanted or not self._rests.due:
             return Telemetry()
@@ -273,7 +274,7 @@ class UclaFirmware:
         if self._counting:
             result.device_count = next(values) & 0xFFFF
             self._drop_stuck_counter(result.device_count)
-        if self._inputs:
+        if self.inputs:
             result.digital_inputs = next(values) & 1
         return result
 
@@ -289,6 +290,7 @@ class OpenEphysFirmware:
 
     embeds_telemetry = True
     longest_period_s: float | None = None
+    inputs = 2
 
     _VERSION, _PACKETS, _FLAGS = 1, 2, 3
 

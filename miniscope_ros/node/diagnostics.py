@@ -91,7 +91,7 @@ class Diagnostics:
         info = status.info
         values = {
             'lifecycle state': state, 'state': status.state.value,
-            'reconnects': status.reconnects}
+            'reconnects': status.reconnects, 'head stage restarts': status.restarts}
         if info is not None:
             values |= {
                 'device type': info.device_type, 'name': info.card, 'firmware': info.firmware,
@@ -100,6 +100,8 @@ class Diagnostics:
             return ERROR, f'disconnected: {status.error}', values
         if error or status.state is CaptureState.FAILED:
             return ERROR, error or status.error, values
+        if status.restart_error:
+            return ERROR, status.restart_error, values
         if info is not None and info.warnings:
             return WARN, '; '.join(info.warnings), values
         return OK, status.state.value, values

@@ -48,11 +48,17 @@ class OpenScope:
             self._source, topics, self._validator, clock=clock, on_attempt=watch.closed)
         self._engine.sync_output = values['sync_output']
         self._engine.reconnect = values['reconnect'] and self._source.is_live
+        self._values = values
+        self._trigger = light_input(values)
+        self._engine.light_input = self._trigger
 
     def open(self) -> SourceInfo:
         """Open the device, start its stream and set the scope up in the dark."""
         info = self._info = self._engine.open()
         self._validator.has_sensor = info.has_orientation
+        reason = _no_light_by(self._trigger, info)
+        if reason:
+            raise ConfigurationError(reason)
         return info
 
     @property
@@ -91,6 +97,8 @@ class OpenScope:
 
     def refuse(self, name: str, value: Any) -> str:
         """Return why the open device cannot take a value of a control; empty if it can."""
+        if name in ('trigger.input', 'trigger.action'):
+            return _no_light_by(light_input({**self._values, name: value}), self.info)
         try:
             if name in self._source.controls:
                 self._source.check_value(name, float(value))
@@ -108,6 +116,8 @@ class OpenScope:
         self._validator.stale_after = values['orientation.stale_after']
         self._validator.max_rate = values['orientation.max_rate']
         self._engine.reconnect = values['reconnect'] and self._source.is_live
+        self._values = values
+        self._engine.light_input = light_input(values)
         names = list(names)
         for name in names:
             if name in self._source.controls:
@@ -117,6 +127,27 @@ class OpenScope:
                 self._engine.set_sync(values['sync_output'])
             except DeviceError as error:
                 _log.warning('sync_output takes effect when the device is back: %s', error)
+
+
+def light_input(values: Mapping[str, Any]) -> int | None:
+    """Return the digital input that switches the light by parameter values; None: none does."""
+    if values.get('trigger.action') != 'light':
+        return None
+    number = int(values['trigger.input'])
+    return number if number >= 0 else None
+
+
+def _no_light_by(number: int | None, info: SourceInfo) -> str:
+    """Return why a digital input cannot switch the light of an open source; empty if it can."""
+    if number is None or number < info.inputs:
+        return ''
+    if info.inputs:
+        return (f'trigger.action cannot be light with trigger.input {number}: this box has '
+                f'{info.inputs} that can be read, numbered from 0')
+    if info.transport == 'v4l2':
+        return ('trigger.action cannot be light: over V4L2 the kernel does not read the inputs of '
+                'this box; set transport to usb')
+    return 'trigger.action cannot be light: this source has no digital inputs'
 
 
 def collect_garbage() -> None:

@@ -343,6 +343,12 @@ def _window(values: Mapping[str, Any]) -> str | None:
     return f'display.minimum {low} has to be below display.maximum {high}'
 
 
+def _trigger(values: Mapping[str, Any]) -> str | None:
+    if values.get('trigger.action') != 'light' or values.get('trigger.input', -1) >= 0:
+        return None
+    return 'trigger.action light needs a trigger.input: set it to the number of the input first'
+
+
 def _ceiling(name: str) -> Rule:
     def rule(values: Mapping[str, Any]) -> str | None:
         if values.get(name, 0.0) <= values.get('max_led', 0.0):
@@ -352,4 +358,4 @@ def _ceiling(name: str) -> Rule:
     return rule
 
 
-RULES: list[Rule] = [_window, *(_ceiling(light) for light in LIGHTS)]
+RULES: list[Rule] = [_window, _trigger, *(_ceiling(light) for light in LIGHTS)]

@@ -11,13 +11,13 @@ from typing import Any
 
 from miniscope_ros.acquisition.light_guard import possibly_lit
 from miniscope_ros.daq.catalogue import DeviceType, load_catalogue
-from miniscope_ros.errors import ConfigurationError, DeviceError, Interrupted, MiniscopeError
+from miniscope_ros.errors import ConfigurationError, Interrupted, MiniscopeError
+from miniscope_ros.node.auto_start import AutoStart
 from miniscope_ros.node.camera_info import fit_camera_info, load_camera_info
 from miniscope_ros.node.environment import (
     describe,
     describe_darkness,
     follows_clock,
-    LIVE,
     make_clock,
     make_transforms,
 )
@@ -39,10 +39,9 @@ from miniscope_ros.node.qos import wait_for_acknowledgement
 from miniscope_ros.node.requests import guard_services
 from miniscope_ros.node.services import Services
 from miniscope_ros.node.settings import topic_settings
-from miniscope_ros.node.start_wait import StartWait
 from miniscope_ros.node.surroundings import Surroundings
 from miniscope_ros.node.terminal import Terminal
-from miniscope_ros.sources.registry import find_device, reset_device
+from miniscope_ros.sources.registry import reset_device
 from miniscope_ros.watch.left_values import LeftValues
 from miniscope_ros.watch.watch import Watch
 from rcl_interfaces.msg import SetParametersResult
@@ -85,9 +84,8 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
             lambda: reset_device(self._settings.values, self._device_type, stop))
         # Transitions of our own run on the executor, like a user's, one after the other.
         self._wake_guard = self.create_guard_condition(lambda: None)
-        self._start_guard = self.create_guard_condition(self._start)
-        self._start_wait = StartWait(
-            self, lambda: find_device(self._settings.values), self._start_again)
+        self._auto_start = AutoStart(
+            self, lambda: self._settings.values, self._stage, lambda: self._failure)
         self._stopped_guard = self.create_guard_condition(self._deactivate_by_itself)
         guard_services(self, self._stage, self._transitions)
 
@@ -123,28 +121,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
 
     def start(self) -> None:
         """Configure and activate by itself, if that is wanted; on the executor."""
-        if self._settings['auto_start']:
-            self._start_guard.trigger()
-
-    def _start(self) -> None:
-        if self._stage() == 'unconfigured':
-            self.trigger_configure()
-            failure = self._failure
-            if isinstance(failure, DeviceError) and self._waits_for_device():
-                self._start_wait.wait(failure)
-                return
-        self._start_wait.end()
-        if self._stage() == 'inactive':
-            self.trigger_activate()
-
-    def _start_again(self) -> None:
-        if self._stage() == 'unconfigured' and self._waits_for_device():
-            self._start()
-        else:
-            self._start_wait.end()  # somebody else decides now what becomes of the node
-
-    def _waits_for_device(self) -> bool:
-        return self._settings['reconnect'] and self._settings['source'] in LIVE
+        self._auto_start.begin()
 
     def wake(self) -> None:
         """Let the executor return from its wait."""
@@ -232,7 +209,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
             _log.info('%s was given up: the node is to end', name)
         except MiniscopeError as error:
             self._error, self._failure = str(error), error
-            if self._start_wait.is_news(error):
+            if self._auto_start.is_news(error):
                 _log.error('cannot %s: %s', name, error)
         except Exception as error:
             self._error = f'{type(error).__name__}: {error}'

@@ -34,13 +34,19 @@ class StartWait:
         self._again = again
         self._retries = Reconnector()
         self._waiting = False
+        self._trying = False  # this moment
         self._timer = node.create_timer(
             LOOK_AGAIN, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._timer.cancel()
 
     def is_news(self, error: Exception) -> bool:
-        """Return whether an error differs from the one that is waited for already."""
-        return not self._waiting or self._retries.is_news(str(error))
+        """
+        Return whether an error is to be logged.
+
+        An attempt of ours that fails as the one before it did is not; whoever else asked for the
+        attempt learns why it failed.
+        """
+        return not self._trying or self._retries.is_news(str(error))
 
     def wait(self, error: DeviceError) -> None:
         """Wait until what has just failed may work."""
@@ -68,4 +74,8 @@ class StartWait:
             return
         except DeviceError:
             pass  # the attempt says it better
-        self._again()
+        self._trying = True
+        try:
+            self._again()
+        finally:
+            self._trying = False

@@ -83,6 +83,7 @@ class MiniscopeSource:
         self._link: ScopeLink | None = None
         self._port = ''
         self._lit = False  # lights are sent with the user's values, not dark
+        self._shaded = False  # dark all the same, until the trigger allows light
         self._dark_ns: int | None = None  # when LED dark was first sent, since it was lit
         self._events: list[SourceEvent] = []
 
@@ -112,7 +113,9 @@ class MiniscopeSource:
             device_type=self.device_type.name, has_orientation=self.device_type.orientation,
             frame_rate=self._values['frame_rate'], firmware=firmware.name,
             card=transport.card, location=transport.location, path=transport.path,
-            transport=transport.kind, has_blocks=True,
+            transport=transport.kind,
+            inputs=0 if transport.kind == 'simulated' else firmware.inputs,
+            has_blocks=True,
             warnings=self._warnings() + firmware.warnings)
 
     def make_dark(self, patience: float = _DARK_FIRST_FRAME_S) -> None:
@@ -190,6 +193,20 @@ class MiniscopeSource:
         if self._dark_ns is None:
             self._dark_ns = self._send_dark(Reason.STOP)
 
+    def shade(self, dark: bool) -> None:
+        """Keep the light dark while an acquisition goes on, or not any more; see Source."""
+        if dark == self._shaded:
+            return
+        self._shaded = dark
+        if self._link is None or not self._lit:
+            return
+        with self._lock:
+            values = dict(self._values)
+            self._pending = [(name, value) for name, value in self._pending if name not in LIGHTS]
+        for light in self.device_type.lights:
+            self._send_control(
+                light, light.darkest if dark else values[light.name], Reason.USER, at_once=dark)
+
     def deactivate(self) -> None:
         """Make the light dark and see it executed; see Source."""
         self._darken(Reason.STOP)
@@ -206,9 +223,12 @@ class MiniscopeSource:
                 'the sync output was switched %.0f ms after a frame, which is over half a '
                 'period: it may have one edge more or less than there are frames', late * 1e3)
 
-    def reinitialise_head_stage(self) -> None:
+    def reinitialise_head_stage(self, *, dark: bool = False) -> None:
         """Send the init list and the controls again; see Source."""
         self._send_pending()
+        if dark:
+            for light in self.device_type.lights:
+                self._send_control(light, light.darkest, Reason.RESUME)
         self._link_or_lost().send(self.device_type.init)
         self._send_controls(Reason.RESUME)
 
@@ -264,7 +284,8 @@ class MiniscopeSource:
         if link is not None and link.frames_flow():
             try:
                 with self._patience.uninterruptible():
-                    link.wait_for_frame_ends(_ENDS, link.send([HARD_RESET]))
+                    # An acquisition goes on: what still comes of the old stream is published.
+                    link.wait_for_frame_ends(_ENDS, link.send([HARD_RESET]), keep=True)
             except DeviceLost:
                 if link.frames_flow():
                     return 'the box restarts'  # not frozen but gone, as it was told
@@ -279,7 +300,7 @@ class MiniscopeSource:
         with self._lock:
             pending, self._pending = self._pending, []
         for name, value in pending:
-            if name in LIGHTS and not self._lit:
+            if name in LIGHTS and (self._shaded or not self._lit):
                 continue  # sent when the light goes on
             self._send_control(self.controls[name], value, Reason.USER)
 
@@ -293,18 +314,20 @@ class MiniscopeSource:
             values = dict(self._values)
             self._pending.clear()
         for name in sorted(self.controls, key=LIGHTS.__contains__):
-            if name in LIGHTS and not self._lit:
+            if name in LIGHTS and (self._shaded or not self._lit):
                 values[name] = self.controls[name].darkest
             if rate or name != 'frame_rate':
                 self._send_control(self.controls[name], values[name], reason)
         return time.monotonic_ns()
 
-    def _send_control(self, control: Control, value: float, reason: Reason) -> None:
+    def _send_control(
+        self, control: Control, value: float, reason: Reason, *, at_once: bool = False,
+    ) -> None:
         link = self._link_or_lost()
         if control.name in LIGHTS and value > self._max_led:
             raise ConfigurationError(
                 f'{control.name} {value:g} is above max_led {self._max_led:g}; not sent')
-        sent_ns = link.send(control.packets(value))
+        sent_ns = link.send(control.packets(value), at_once=at_once)
         if control.name == 'frame_rate':
             link.note_rate(value, sent_ns)
         self._events.append(ControlEvent(

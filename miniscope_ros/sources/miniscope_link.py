@@ -115,18 +115,20 @@ class ScopeLink:
                 return True
         return False
 
-    def wait_for_frame_ends(self, ends: int, since_ns: int, pause_s: float = 0.0) -> None:
+    def wait_for_frame_ends(
+        self, ends: int, since_ns: int, pause_s: float = 0.0, *, keep: bool = False,
+    ) -> None:
         """
         Discard frames until so many have ended since a time [ns], and for a pause at least.
 
         A frame that waits in the ring, or was being read out at that time, may have ended before
         and proves nothing: those count whose read-out began later. A damaged one proves nothing
-        either.
+        either. keep is that of discard, for frames that may be published.
         """
         last_whole = time.monotonic()
         until = last_whole + pause_s
         while ends > 0 or time.monotonic() < until:
-            sample = self.discard()
+            sample = self.discard(keep=keep)
             if sample is not None and not sample.damaged:
                 last_whole = time.monotonic()
                 ends -= self._began_ns >= since_ns

@@ -63,8 +63,8 @@ class Source(Protocol):
         """
         Return the values sent and the frames discarded since the last call, in their order.
 
-        Frames that set_sync and reinitialise_head_stage discard have images of their own: they
-        are published while an acquisition goes on.
+        Frames that set_sync, reinitialise_head_stage and hard_reset discard have images of their
+        own: they are published while an acquisition goes on.
         """
         ...
 
@@ -78,6 +78,14 @@ class Source(Protocol):
 
         Frames that follow are read without what the device tells beside them: that may take
         long, and nothing is to delay darkness.
+        """
+        ...
+
+    def shade(self, dark: bool) -> None:
+        """
+        Keep the light dark while an acquisition goes on, or let it have the user's value again.
+
+        Returns at once; the values sent wait in take_events. It holds until it is called anew.
         """
         ...
 
@@ -97,8 +105,13 @@ class Source(Protocol):
         """
         ...
 
-    def reinitialise_head_stage(self) -> None:
-        """Send the init list and the controls again: the orientation sensor lost its set-up."""
+    def reinitialise_head_stage(self, *, dark: bool = False) -> None:
+        """
+        Send the init list and the controls again: the head stage has lost them.
+
+        dark says that its light has gone out, too: LED dark is sent first, so that what was sent
+        last is at every time what the light does.
+        """
         ...
 
     def set_sync(self, on: bool) -> None:

@@ -26,10 +26,13 @@ class UncontrolledSource:
     def dim(self) -> None:
         """Do nothing: there is no light."""
 
+    def shade(self, dark: bool) -> None:
+        """Do nothing: there is no light."""
+
     def make_dark(self) -> None:
         """Do nothing: there is no light."""
 
-    def reinitialise_head_stage(self) -> None:
+    def reinitialise_head_stage(self, *, dark: bool = False) -> None:
         """Do nothing: there is no sensor to set up."""
 
     def set_sync(self, on: bool) -> None:

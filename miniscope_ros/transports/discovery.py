@@ -173,9 +173,16 @@ def boxes() -> list[VideoNode]:
 
 
 def find_camera(device: str) -> VideoNode:
-    """Return the camera that the parameter device names, like find_box()."""
-    return _choose(
-        device, scan(), 'camera', 'no camera found: check its cable (`lsusb` must list it)')
+    """
+    Return the camera that the parameter device names, like find_box().
+
+    A DAQ box is one only if it is named: opened as a camera, nobody would look after its light.
+    """
+    there = [found for found in scan() if device or not found.is_box]
+    nothing = 'no camera found: check its cable (`lsusb` must list it)'
+    if not device and not there and scan():
+        nothing += '; the DAQ box is opened with source:=daq'
+    return _choose(device, there, 'camera', nothing)
 
 
 def find_port(usb_port: str) -> VideoNode | None:

@@ -3,6 +3,7 @@
 """What cables and computers do to an acquisition, and that it goes on."""
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 import contextlib
 import errno
 import gc
@@ -219,6 +220,28 @@ def test_every_kind_of_outage_one_by_one(tmp_path: Path) -> None:
         assert scope.status.reconnects == 4
 
 
+def test_frames_that_wait_at_a_hard_reset_are_published_as_they_came(tmp_path: Path) -> None:
+    held, go_on = Event(), Event()
+
+    def hold(frame: Frame) -> None:
+        held.set()
+        assert go_on.wait(PATIENCE)
+    with capture(tmp_path, rate=60.0) as scope, ThreadPoolExecutor() as pool:
+        scope.start()
+        scope.ear.wait_frames(5)
+        scope.ear.at_frame = hold
+        assert held.wait(PATIENCE)
+        reset = pool.submit(scope.acquisition.hard_reset)
+        scope.box.wait_frames(10)  # they wait in the ring
+        go_on.set()
+        reset.result(PATIENCE)
+        scope.wait_back()
+        scope.acquisition.deactivate()
+        numbers = [one.number for one in scope.ear.frames]
+        assert numbers == sorted(set(numbers))
+        check_account(scope.ear.frames, scope.box, 1e9 / 60)
+
+
 def test_reconnect_false_ends_the_acquisition_with_an_error(tmp_path: Path) -> None:
     with capture(tmp_path) as scope:
         scope.acquisition.reconnect = False
@@ -390,7 +413,8 @@ def test_a_system_clock_that_is_set_moves_no_stamp_until_the_next_acquisition(
         scope.ear.wait_frames(5)
         scope.acquisition.deactivate()
         told = scope.ear.frames
-        assert check_account(told, scope.box) == 0
+        # A busy computer may lose frames of its own.
+        assert check_account(told, scope.box) == scope.status.losses.lost
         assert {one.frame.stamp_ns - one.stamp_ns for one in told} == {offset}
         assert scope.status.clock.drift_ns == pytest.approx(-HOUR, abs=1e6)
         scope.acquisition.activate()

@@ -15,7 +15,7 @@ import termios
 import time
 
 import cv2
-from miniscope_ros.commands.export_bag import DONE, FAILED, INTERRUPTED, main, PARTLY
+from miniscope_ros.commands.export_bag import DONE, FAILED, INTERRUPTED, main, NOT_GOOD, PARTLY
 from miniscope_ros.recordings.bag.contents import read_contents
 from miniscope_ros.recordings.bag.reader import Bag
 import pytest
@@ -38,7 +38,8 @@ def fixture_bag(tmp_path: Path) -> Path:
 def test_an_existing_folder_is_replaced_only_by_force(
         bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / 'out'
-    content = ['export.json', 'metaData.json', 'miniscope', 'report.png', 'report.txt']
+    content = ['export.json', 'metaData.json', 'miniscope', 'report.png', 'report.txt',
+               'userConfig.json']
     assert main([str(bag), str(out), '--animal', 'Fritz']) == DONE
     assert names(out) == content
     assert main([str(bag), str(out)]) == FAILED
@@ -177,7 +178,7 @@ def test_a_missing_matplotlib_costs_the_picture_only(bag: Path, tmp_path: Path) 
                          capture_output=True, text=True, timeout=60)
     assert run.returncode == DONE and 'no picture: it needs matplotlib' in run.stderr
     assert names(tmp_path / 'out') == [
-        'export.json', 'metaData.json', 'miniscope', 'report.txt']
+        'export.json', 'metaData.json', 'miniscope', 'report.txt', 'userConfig.json']
 
 
 @pytest.mark.parametrize('fault', [
@@ -192,7 +193,7 @@ def test_no_fault_of_a_picture_costs_an_export(bag: Path, tmp_path: Path, fault:
                          capture_output=True, text=True, timeout=60)
     assert run.returncode == DONE and 'no picture: ' in run.stderr
     assert names(tmp_path / 'out') == [
-        'export.json', 'metaData.json', 'miniscope', 'report.txt']
+        'export.json', 'metaData.json', 'miniscope', 'report.txt', 'userConfig.json']
 
 
 def test_the_picture_is_drawn_as_matplotlib_3_5_can(bag: Path, tmp_path: Path) -> None:
@@ -273,12 +274,12 @@ def test_check_reports_and_exports_nothing(
     (tmp_path / 'here').mkdir()
     monkeypatch.chdir(tmp_path / 'here')
     before = {path: path.read_bytes() for path in bag.iterdir()}
-    assert main(['--check', str(bag)]) == DONE
+    assert main(['--check', str(bag)]) == NOT_GOOD  # frames are lost
     assert 'frames        60' in capsys.readouterr().out
     assert names(tmp_path / 'here') == ['bag_report.png']
     assert {path: path.read_bytes() for path in bag.iterdir()} == before
     (bag / 'metadata.yaml').unlink()
-    assert main(['--check', str(bag)]) == PARTLY
+    assert main(['--check', str(bag)]) == NOT_GOOD
     (bag / 'bag_0.mcap').unlink()
     assert main(['--check', str(bag)]) == FAILED
 

@@ -224,6 +224,7 @@ NEVER_DARK: dict[str, Callable[[Box, str], End]] = {
     'frozen': partial(told_when_frames_are_slow, frozen=True),
 }
 ALL = {**WAYS, **NEVER_DARK}
+AT_2_HZ = ('slow', 'frozen')  # which the UCLA firmware cannot do
 
 
 class Ends:
@@ -240,8 +241,8 @@ class Ends:
 def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ends]:
     """Let a node end in each way, some at a time."""
     configs = [
-        BoxConfig(image='lit', port=f'{bus}-{bus}', reset_time=0.2)
-        for bus in range(1, len(ALL) + 1)]
+        BoxConfig(image='lit', port=f'{bus}-{bus}', reset_time=0.2, open_ephys=way in AT_2_HZ)
+        for bus, way in enumerate(ALL, 1)]
     with VirtualDaq(tmp_path_factory.mktemp('ends'), configs) as rig, \
             ThreadPoolExecutor(AT_ONCE) as pool:
         futures = {

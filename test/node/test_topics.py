@@ -14,7 +14,8 @@ from listening import BEST_EFFORT, Heard, KEPT, Listener, stamp_ns, STREAMS
 from miniscope_msgs.msg import ControlChange, FrameInfo
 from miniscope_ros.daq.catalogue import load_catalogue
 from miniscope_ros.daq.packets import encode
-from miniscope_ros.simulation.box import Fate, Frame, SimulatedTransport
+from miniscope_ros.simulation.box import SimulatedTransport
+from miniscope_ros.simulation.frame_clock import Fate, Frame
 from miniscope_ros.transports import v4l2_controls as controls
 from node_process import NodeProcess, PATIENCE, scope_node
 import numpy as np

@@ -8,7 +8,8 @@ import cv2
 from miniscope_ros.daq.catalogue import load_catalogue
 from miniscope_ros.daq.packets import decode_words, encode, HARD_RESET, START_ORIENTATION
 from miniscope_ros.errors import DeviceError, DeviceLost
-from miniscope_ros.simulation.box import Fate, SimulatedTransport
+from miniscope_ros.simulation.box import SimulatedTransport
+from miniscope_ros.simulation.frame_clock import Fate
 from miniscope_ros.simulation.sensor import BLACK
 from miniscope_ros.transports import v4l2_controls as controls
 import numpy as np
@@ -74,10 +75,25 @@ class Box:
             self.take(1)
         return self.greys[max(self.greys)]
 
+    def frame(self, number):
+        """Return what is known of a frame that was finished."""
+        return next(frame for frame in reversed(self.transport.frames)
+                    if frame.number == number and frame.fate is not Fate.LOST_AT_THE_SOURCE)
+
     def time_s(self, number):
         """Return the scene's time at a frame."""
-        return next(frame.time_s for frame in reversed(self.transport.frames)
-                    if frame.number == number and frame.fate is not Fate.LOST_AT_THE_SOURCE)
+        return self.frame(number).time_s
+
+    def signal(self, number):
+        """Return how much brighter than black a frame is."""
+        return self.greys[number].mean() - BLACK
+
+    def signal_under(self, number, exposure):
+        """Return the same, had the frame been exposed like that."""
+        frame = self.frame(number)
+        picture = np.empty((self.type.height, self.type.width, 2), np.uint8)
+        self.transport.scene.render(frame.time_s, exposure, picture, frame.dose_s)
+        return picture[..., 0].mean() - BLACK
 
     def latest(self):
         return self.transport.frames[-1].number if self.transport.frames else 0
@@ -164,7 +180,8 @@ def test_it_is_dark_until_the_led_is_set(box):
         assert lit == (number > executed_at[0]), number
 
 
-def test_the_frame_after_a_change_is_mixed_and_the_next_one_wholly_new(box):
+def test_the_frame_after_a_change_is_mixed_and_the_next_one_wholly_new():
+    box = Box(true_rate=1.0).start()  # no frame may be dropped for want of time
     box.control(led=5)
     box.settle()
     box.transport.executed.clear()
@@ -172,20 +189,22 @@ def test_the_frame_after_a_change_is_mixed_and_the_next_one_wholly_new(box):
     box.settle()
     box.take(3)
     first = max(number for number, _ in box.transport.executed)
-    means = {n: image.mean() - BLACK for n, image in box.greys.items()}
-    old, mixed, new = means[first], means[first + 1], means[first + 2]
-    assert new == pytest.approx(5 * old, rel=0.05)
-    assert mixed == pytest.approx((old + new) / 2, rel=0.05)
-    assert means[first + 3] == pytest.approx(new, rel=0.02)
+    old = box.frame(first).exposure
+    for number, share in ((first, 1), (first + 1, 3), (first + 2, 5), (first + 3, 5)):
+        # The tissue goes on from frame to frame, by how much depends on this computer.
+        assert box.signal(number) == pytest.approx(share * box.signal_under(number, old), rel=0.05)
 
 
 def test_a_gain_and_a_rate_change_brightness_in_proportion(box):
     box.control(led=4)
-    signal = box.settle().mean() - BLACK
-    box.control(gain=3.5)
-    assert box.settle().mean() - BLACK == pytest.approx(3.5 * signal, rel=0.05)
-    box.control(gain=1, frame_rate=15)
-    assert box.settle().mean() - BLACK == pytest.approx(2 * signal, rel=0.05)
+    box.settle()
+    plain = box.frame(max(box.greys)).exposure
+    for share, values in ((3.5, {'gain': 3.5}), (2.0, {'gain': 1, 'frame_rate': 15})):
+        box.control(**values)
+        box.settle()
+        number = max(box.greys)
+        assert box.signal(number) == pytest.approx(
+            share * box.signal_under(number, plain), rel=0.05)
     (one, stamp), (two, next_stamp) = box.take(2)
     assert (next_stamp - stamp) / (two - one) == pytest.approx(2 * PERIOD, rel=1e-3)
 

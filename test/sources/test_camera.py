@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event
 import time
 
+from box_client import turn_into_webcam
 from capturing import Ear
 import cv2
 from miniscope_ros.acquisition.capture import CaptureEngine
@@ -187,6 +188,8 @@ def read_until_lost(source: CameraSource) -> None:
 @pytest.mark.parametrize('device', ['', '0', '/dev/video0', 'by_path', 'by_path_name'])
 def test_camera_is_found_by_each_of_its_names(rig: VirtualDaq, device: str) -> None:
     names = {'by_path': rig.box.by_path, 'by_path_name': Path(rig.box.by_path).name}
+    if not device:
+        turn_into_webcam(rig, '1-1')  # a box is not taken for one by itself
     source = CameraSource(Event(), names.get(device, device))
     info = source.open(Reason.START)
     assert (info.width, info.height, info.encoding) == (752, 480, 'bgr8')

@@ -121,3 +121,9 @@ def raised(call: Callable[[], Any]) -> str:
     with pytest.raises(OSError) as error:
         call()
     return errno.errorcode[error.value.errno or 0]
+
+
+def turn_into_webcam(rig: VirtualDaq, port: str) -> None:
+    """Give what is at a port another maker's number."""
+    vendor = rig.root / 'sys/bus/usb/devices' / port / 'idVendor'
+    vendor.resolve().write_text('046d\n')

@@ -115,16 +115,18 @@ class Capture:
 
     def __init__(
         self, rig: VirtualDaq, values: dict[str, float], *, clock: RosTime | None = None,
-        ear: Ear | None = None, box: Box | None = None,
+        ear: Ear | None = None, box: Box | None = None, transport: str = 'v4l2',
     ) -> None:
         """Make the acquisition on a box, the rig's first one; opens nothing."""
         self.rig = rig
         self.box: Box = box or rig.box
         self.stop = Event()
         self.ear = ear or Ear()
-        given = {name: control.start for name, control in V4.controls.items()}
+        device_type = load_catalogue()[self.box.config.device_type]
+        given = {name: control.start for name, control in device_type.controls.items()}
         self.source: MiniscopeSource = make_daq(
-            self.box.by_path, V4, self.stop, {**given, 'led': 20.0, **values}, transport='v4l2')
+            self.box.by_path, device_type, self.stop, {**given, 'led': 20.0, **values},
+            transport=transport)
         self.validator = OrientationValidator()
         self.acquisition = CaptureEngine(self.source, self.ear, self.validator, clock=clock)
 
@@ -158,11 +160,11 @@ class Capture:
 @contextlib.contextmanager
 def capture(
     folder: Path, values: dict[str, float] | None = None, *, clock: RosTime | None = None,
-    **config: Any,
+    transport: str = 'v4l2', **config: Any,
 ) -> Iterator[Capture]:
     """Plug a box in and yield an acquisition on it; at the end the light is dark."""
     with VirtualDaq(folder, [BoxConfig(**{'rate': FAST, **config})]) as rig:
-        capturing = Capture(rig, values or {}, clock=clock)
+        capturing = Capture(rig, values or {}, clock=clock, transport=transport)
         try:
             yield capturing
         finally:
@@ -205,7 +207,9 @@ def check_account(told: list[Told], box: Box, period_ns: float = 1e9 / FAST) -> 
         assert one.stamp_source is expected
         if told_afresh:
             count, reading = one.frame.device_frame_count, one.frame.sample.orientation
-            assert count == -1 or count & 0xFFFF == record['counter'] & 0xFFFF
+            assert count == -1 or count & 0xFFFF == record['counter'] & 0xFFFF, (
+                count, one.frame.sample.device_count, record,
+                [(t.number, t.frame.device_frame_count) for t in told[place - 6:place + 2]])
             assert reading is None or reading == tuple(record['quaternion'])
         if expected is StampSource.BUFFER:
             assert one.stamp_ns == reported_ns

@@ -48,6 +48,10 @@ class Scope:
     orientation: bool = True
     padding: int = 0  # bytes behind each row of an image
     seed: int = 0
+    still: set[int] = field(default_factory=set)  # frames that repeat the reading before
+    uncounted: set[int] = field(default_factory=set)  # frames whose device count is unknown
+    inputs: dict[int, int] = field(default_factory=dict)  # levels from which frame on
+    notes: dict[int, str] = field(default_factory=dict)  # before which frame
 
     def index(self, number: int) -> int:
         """Return the frame_index of the number-th recorded frame."""
@@ -65,7 +69,7 @@ class Scope:
         return self.start_ns + round(self.time_ms(number) * 1e6)
 
     def device_count(self, number: int) -> int:
-        if self.counter < 0:
+        if self.counter < 0 or number in self.uncounted:
             return -1
         return self.counter + self.index(number) + self.lost_until(number)
 
@@ -79,9 +83,15 @@ class Scope:
         return image
 
     def quaternion(self, number: int) -> tuple[float, float, float, float]:
+        while number in self.still:
+            number -= 1
         angle = 0.01 * self.index(number)
         return tuple(round(16384 * value) / 16384 for value in (
             math.cos(angle), math.sin(angle), 0.0, 0.0))  # type: ignore[return-value]
+
+    def levels(self, number: int) -> int:
+        return next((self.inputs[frame] for frame in sorted(self.inputs, reverse=True)
+                     if frame <= number), -1)
 
     def led(self, number: int) -> float:
         if self.led_change and number >= self.led_change[0]:
@@ -123,6 +133,12 @@ class Scope:
             if self.led_change and number == self.led_change[0]:
                 yield 'control_changes', stamp - 1, change(stamp - 1, 'led', self.led(number), 1)
                 yield 'controls', stamp - 1, controls(stamp - 1, self.led(number))
+            if number in self.inputs:
+                yield 'digital_inputs', stamp - 2, new(
+                    'miniscope_msgs', 'DigitalInputs', stamp - 2, levels=self.inputs[number])
+            if number in self.notes:
+                yield '/session/notes', stamp - 3_000_000, new(
+                    'miniscope_msgs', 'Note', stamp - 3_000_000, text=self.notes[number])
             rows = self.image(number).reshape(height, -1)
             rows = np.pad(rows, ((0, 0), (0, self.padding)))
             yield 'image_raw', stamp, new(
@@ -134,11 +150,12 @@ class Scope:
                 lost_before=self.lost.get(number, 0), damaged_before=0,
                 loss_evidence=2 if number in self.lost else 0,
                 device_frame_count=self.device_count(number), sync_edge=number,
-                orientation=int(self.orientation), stamp_source=0, digital_inputs=-1,
+                orientation=self.orientation * (2 if number in self.still else 1),
+                stamp_source=0, digital_inputs=self.levels(number),
                 time_ms=self.time_ms(number), device_time_ms=math.nan,
                 receive_time=types.types['builtin_interfaces/msg/Time'](sec=1, nanosec=0),
                 content=1, lost_uncertainty=0)
-            if self.orientation:
+            if self.orientation and number not in self.still:
                 qw, qx, qy, qz = self.quaternion(number)
                 yield 'orientation_rows', stamp, new(
                     'miniscope_msgs', 'OrientationRow', stamp, frame_index=self.index(number),
@@ -169,7 +186,7 @@ def write_bag(path: Path, *scopes: Scope, storage: StoragePlugin = MCAP,
             connections: dict[str, Any] = {}
             images = 0
             for stamp, node, topic, message in messages:
-                name = f'{node}/{topic}'
+                name = topic if topic.startswith('/') else f'{node}/{topic}'
                 if name not in connections:
                     connections[name] = writer.add_connection(name, message.__msgtype__,
                                                               typestore=types)

@@ -6,13 +6,13 @@ import json
 import re
 import subprocess
 
-from box_client import MakeRig
+from box_client import MakeRig, turn_into_webcam
 from miniscope_ros.commands import list_devices
-from miniscope_ros.errors import DeviceError
+from miniscope_ros.errors import DeviceAbsent, DeviceError
 from miniscope_ros.transports import discovery
 from miniscope_ros.transports.discovery import VideoNode
 import pytest
-from virtual_daq import BoxConfig, VirtualDaq
+from virtual_daq import BoxConfig
 
 LINK = 'pci-0000:00:99.0-usb-0:{}:1.0-video-index0'
 
@@ -22,12 +22,6 @@ def box_at(number: int, port: str) -> VideoNode:
     return VideoNode(
         path=f'/dev/video{number}', usb_port=f'1-{port}', name='MINISCOPE: MINISCOPE',
         by_path=f'/dev/v4l/by-path/{LINK.format(port)}', vendor='04b4', product='00f9')
-
-
-def turn_into_webcam(rig: VirtualDaq, port: str) -> None:
-    """Give what is at a port another maker's number."""
-    vendor = rig.root / 'sys/bus/usb/devices' / port / 'idVendor'
-    vendor.resolve().write_text('046d\n')
 
 
 def test_no_box_says_what_to_check(make_rig: MakeRig) -> None:
@@ -89,7 +83,16 @@ def test_other_cameras_are_no_boxes(make_rig: MakeRig) -> None:
     assert discovery.find_port('1-2') is None
     with pytest.raises(DeviceError, match='/dev/video0 is no DAQ box'):
         discovery.find_box('/dev/video0')
+    assert discovery.find_camera('').vendor == '046d'
+    assert discovery.find_camera('2').vendor == '04b4', 'if it is named'
+    turn_into_webcam(rig, '1-3')
     with pytest.raises(DeviceError, match='more than one camera'):
+        discovery.find_camera('')
+
+
+def test_a_box_alone_is_no_camera(make_rig: MakeRig) -> None:
+    make_rig([BoxConfig()])
+    with pytest.raises(DeviceAbsent, match='no camera found: .* is opened with source:=daq'):
         discovery.find_camera('')
 
 

@@ -43,7 +43,7 @@ typedef int64_t i64;
 
 enum { CONTROLS = 5, TEMPLATES = 32, CHOICES = 16, SLOTS = 64, PLAN = 1 << 20, BUFFERS = 32, URBS = 5 };
 enum { LED, LED2, FOCUS, GAIN, FRAME_RATE };
-enum image_mode { IMAGE_RAMP, IMAGE_LIT, IMAGE_BANK };
+enum image_mode { IMAGE_RAMP, IMAGE_LIT, IMAGE_BANK, IMAGE_STRIPES };
 enum link_mode { LINK_GOOD, LINK_NEEDS_SERDES, LINK_NONE };
 enum status { DELIVERED, LOST, UNFINISHED, NO_BUFFER };
 
@@ -156,6 +156,7 @@ enum protocol_fault {  // in the fault log
     F(u32, queued_most)                                                                          \
     F(u32, flags)               /* Open Ephys control flags */                                   \
     F(u32, inputs)              /* digital inputs; bit 0 is the trigger */                       \
+    F(u32, looped)              /* the sync output drives the trigger input */                   \
     F(i32, frozen)                                                                               \
     F(i32, link)                /* enum link_mode */                                             \
     F(u64, frame)               /* number of the next frame */                                   \
@@ -166,6 +167,8 @@ enum protocol_fault {  // in the fault log
     F(i32, polling)             /* [FE 00] was executed */                                       \
     F(u32, awake)               /* bit 0, 1: 50 41, 50 3D executed since power on */             \
     F(i32, resting)             /* the animal rests: readings repeat */                          \
+    F(i32, covered)             /* something lies on the lens: no light comes back */            \
+    F(i64, link_back_ns)        /* frames that began before are never finished */                \
     F(u64, motion)              /* phase of the orientation's course */                          \
     A(i16, quaternion, 4)       /* the reading now on PAN, TILT */                               \
     A(i64, template_raw, TEMPLATES)                                                              \
@@ -308,6 +311,7 @@ i64 now_ns(void);
 // firmware.c
 void firmware_power_on(struct state *s);
 void firmware_restart(struct state *s);
+void firmware_head_stage_power_on(struct state *s);
 void firmware_enqueue(struct box *box, const u8 packet[6], int words, i64 ns);
 void firmware_word(struct box *box, int position, int word, i64 ns);
 int firmware_execute(struct box *box, i64 end_ns);
@@ -324,7 +328,7 @@ u32 painter_paint(struct painter *p, struct handle *h, u32 index, struct frame_r
 
 // stream.c
 bool wait_until(struct handle *h, i64 deadline);
-u32 frame_faults(struct handle *h);
+u32 frame_faults(struct handle *h, i64 stamp);
 void log_frame(struct handle *h, struct frame_record *r);
 bool link_up(struct handle *h, i64 end);
 void account(struct state *s, i64 *before);

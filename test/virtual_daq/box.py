@@ -30,7 +30,7 @@ FRESH_CONTROLS = {
 }
 # A kernel that does so with UCLA firmware; with fixed firmware any does.
 RELEASES = {'fixed_firmware': '5.10.218', 'old_kernel': '5.10.218', 'new_kernel': '6.12.95'}
-IMAGES = ('ramp', 'lit', 'bank')
+IMAGES = ('ramp', 'lit', 'bank', 'stripes')
 LINKS = ('good', 'needs_serdes', 'none')
 
 
@@ -81,8 +81,9 @@ class BoxConfig:
     """
     What is plugged in, and where.
 
-    Times in seconds. image is 'ramp' (all grey levels), 'lit' (grey value by light and gain) or
-    an array of frames, cycled: (n, height, width) grey or (n, height, 2 * width) YUYV, uint8.
+    Times in seconds. image is 'ramp' (all grey levels), 'lit' (grey value by light and gain),
+    'stripes' (the same in the mean, with structure by the focus) or an array of frames, cycled:
+    (n, height, width) grey or (n, height, 2 * width) YUYV, uint8.
     """
 
     device_type: str = 'Miniscope_V4_BNO'
@@ -392,9 +393,26 @@ class Box:
         """Let the orientation sensor read zero until its init packets are sent again."""
         self.state['awake'] = 0
 
+    def restart_head_stage(self, down: float = 0.3) -> None:
+        """
+        Let the head stage lose its power for a moment, as at a worn cable.
+
+        Registers, light, lens, rate and sensor are as at power on. The link is down for that
+        time [s]: no frame that began before its end is finished, and no packet runs.
+        """
+        self._call('virtual_daq_restart_head_stage', ctypes.c_int64(round(down * 1e9)))
+
+    def cover(self, covered: bool = True) -> None:
+        """Let something lie on the lens: a picture of image 'lit' is dark whatever the light."""
+        self.state['covered'] = covered
+
     def trigger(self, levels: int) -> None:
         """Set the digital inputs; bit 0 is the trigger."""
         self.state['inputs'] = levels
+
+    def loop_sync(self, looped: bool = True) -> None:
+        """Connect the sync output to the trigger input."""
+        self.state['looped'] = looped
 
     def bad_at_start(self, frames: int) -> None:
         """Deliver so many short frames at each stream start."""

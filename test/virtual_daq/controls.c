@@ -69,7 +69,7 @@ static i64 from_box(const struct state *s, int index)
     case CONTRAST: case EXPOSURE: return s->counter & 0xFFFF;
     case SATURATION: return (u16)q[0];
     case HUE: return s->saturation == 2 && s->interface_version ? s->interface_version : q[1];
-    case GAMMA: return s->inputs & 1;
+    case GAMMA: return (s->looped ? s->sync_toggles : s->inputs) & 1;
     case CONTROL_GAIN: return (u16)q[2];
     case PAN: return (i32)((u16)q[0] | (u32)(u16)q[1] << 16);
     case TILT: return (i32)((u16)q[2] | (u32)(u16)q[3] << 16);

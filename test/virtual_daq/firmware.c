@@ -80,9 +80,9 @@ void firmware_restart(struct state *s)
     memset(s->quaternion, 0, sizeof s->quaternion);
 }
 
-void firmware_power_on(struct state *s)
+// The head stage alone: registers, light, lens, rate and sensor. The box goes on, its queue too.
+void firmware_head_stage_power_on(struct state *s)
 {
-    firmware_restart(s);
     s->awake = 0;
     s->gain = s->gain_value[0];
     s->rate = s->start_rate;
@@ -95,6 +95,12 @@ void firmware_power_on(struct state *s)
     }
     update_values(s);
     firmware_exposure_done(s);
+}
+
+void firmware_power_on(struct state *s)
+{
+    firmware_restart(s);
+    firmware_head_stage_power_on(s);
 }
 
 // What was in force when this is called began the exposure of the frame after the next end.

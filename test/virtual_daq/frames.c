@@ -19,6 +19,7 @@ struct painter {
     u8 *image;   // YUYV as it was painted last; NULL in bank mode
     u32 size;    // bytes the sensor sends
     int level;   // grey value of the whole image, -1: the ramp
+    int depth;   // of the stripes, in grey values
     int bank;    // file of prepared frames
 };
 
@@ -54,6 +55,8 @@ void painter_free(struct painter *p)
 // Brightness at the exposure's start and end, averaged: the light changes in its middle.
 static int grey_level(const struct state *s, const struct frame_record *r)
 {
+    if (s->covered)
+        return 8;
     double before = 8 + 60 * (r->light_start[0] + r->light_start[1]) * s->gain_start;
     double after = 8 + 60 * (r->light_end[0] + r->light_end[1]) * s->gain;
     return (int)lrint(fmin(255, (fmin(255, before) + fmin(255, after)) / 2));
@@ -66,6 +69,19 @@ static void paint_level(struct painter *p, int level)
     p->level = level;
     for (u32 i = 0; i < p->size; i += 2)
         p->image[i] = level;
+}
+
+// Stripes eight pixels wide, around the level of a lit image; the focus decides their depth.
+static void paint_stripes(struct painter *p, const struct frame_record *r, int level)
+{
+    i64 off = r->raw_end[2] < 0 ? 0 : r->raw_end[2] - 127;
+    int depth = lrint(level / 2.0 * exp(-(double)(off * off) / (64.0 * 64.0)));
+    if (level == p->level && depth == p->depth)
+        return;
+    p->level = level;
+    p->depth = depth;
+    for (u32 i = 0; i < p->size; i += 2)
+        p->image[i] = level + (i / 16 % 2 ? depth : -depth);
 }
 
 // Open Ephys: five words in the chroma bytes of the first 20 pixels.
@@ -99,6 +115,8 @@ u32 painter_paint(struct painter *p, struct handle *h, u32 index, struct frame_r
     } else {
         if (s->image_mode == IMAGE_LIT)
             paint_level(p, r->level = grey_level(s, r));
+        else if (s->image_mode == IMAGE_STRIPES)
+            paint_stripes(p, r, r->level = grey_level(s, r));
         for (int byte = 0; byte < 8; byte++)  // the frame's number, in the grey bytes
             p->image[2 * byte] = r->frame >> (8 * byte);
         if (s->extension_unit)

@@ -96,6 +96,14 @@ EXPORT int virtual_daq_reset(const char *root, const char *name)
     })
 }
 
+EXPORT int virtual_daq_restart_head_stage(const char *root, const char *name, i64 down_ns)
+{
+    WITH_BOX(root, name, {
+        firmware_head_stage_power_on(box.state);
+        box.state->link_back_ns = now_ns() + down_ns;
+    })
+}
+
 EXPORT int virtual_daq_enqueue(const char *root, const char *name, const u8 packet[6])
 {
     WITH_BOX(root, name, firmware_enqueue(&box, packet, 6, now_ns()))

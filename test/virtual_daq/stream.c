@@ -61,13 +61,16 @@ static i64 reported_stamp(struct state *s, i64 stamp, i64 period, u32 faults)
     return s->reported_ns = reported;
 }
 
-u32 frame_faults(struct handle *h)
+// What befalls a frame whose read-out began at that time.
+u32 frame_faults(struct handle *h, i64 stamp)
 {
     struct state *s = h->box.state;
     u32 faults = s->plan[s->frame % PLAN] | s->sticky;
     faults |= __atomic_exchange_n(&s->once, 0, __ATOMIC_SEQ_CST);
     if (h->sequence < s->bad_at_start)
         faults |= FAULT_SHORT;
+    if (stamp < s->link_back_ns)
+        faults |= FAULT_UNFINISHED;
     return faults;
 }
 
@@ -110,7 +113,6 @@ static void hand_over(struct handle *h, struct frame_record *r, u32 painted)
 void log_frame(struct handle *h, struct frame_record *r)
 {
     struct state *s = h->box.state;
-    r->counter = s->counter;
     box_log(&h->box, LOG_FRAMES, r);
     s->frame++;
 }
@@ -119,7 +121,7 @@ void log_frame(struct handle *h, struct frame_record *r)
 static bool begin_end(struct handle *h, struct frame_record *r, i64 period)
 {
     struct state *s = h->box.state;
-    r->faults = frame_faults(h);
+    r->faults = frame_faults(h, r->stamp_ns);
     if (r->faults & FAULT_FREEZE)
         s->frozen = 1;
     if (s->frozen)
@@ -132,6 +134,7 @@ static bool begin_end(struct handle *h, struct frame_record *r, i64 period)
         r->status = UNFINISHED;
         memcpy(r->quaternion, s->quaternion, sizeof r->quaternion);
         firmware_exposure_done(s);
+        r->counter = s->counter;
         log_frame(h, r);
         return false;
     }
@@ -152,7 +155,7 @@ static bool begin_end(struct handle *h, struct frame_record *r, i64 period)
 static void complete_end(struct handle *h, struct frame_record *r, u32 painted)
 {
     struct state *s = h->box.state;
-    s->counter++;
+    r->counter = ++s->counter;  // a hard reset in this very end comes later
     if ((s->saturation & 1) || (s->flags & 1))
         r->sync = s->sync_toggles++;
     if (s->reading_ns == 0)

@@ -70,7 +70,7 @@ static bool send_frame(struct sender *x, struct frame_record *r, i64 readout)
 static bool begin_frame(struct handle *h, struct frame_record *r)
 {
     struct state *s = h->box.state;
-    r->faults = frame_faults(h);
+    r->faults = frame_faults(h, r->stamp_ns);
     if (r->faults & FAULT_FREEZE)
         s->frozen = 1;
     memcpy(r->raw_start, s->raw_start, sizeof r->raw_start);
@@ -88,12 +88,13 @@ static void end_frame(struct handle *h, struct frame_record *r)
     if (r->status != UNFINISHED) {
         r->sequence = h->sequence++;
         firmware_reading(s, r->faults, r->quaternion);
-        s->counter++;
+        ++s->counter;
         if ((s->saturation & 1) || (s->flags & 1))
             r->sync = s->sync_toggles++;
         memcpy(s->quaternion, r->quaternion, sizeof s->quaternion);
         r->ready_ns = r->status == DELIVERED ? now_ns() : 0;
     }
+    r->counter = s->counter;  // a hard reset in this very end comes later
     firmware_exposure_done(s);
     if (r->status != UNFINISHED)
         r->executed = firmware_execute(&h->box, r->end_ns);
@@ -124,7 +125,9 @@ static void one_frame(struct sender *x, struct painter *p, i64 stamp, i64 readou
     else
         sent = send_frame(x, &r, readout);
     box_lock(&h->box);
-    sent = sent && usb_room(h);
+    if (stamp < s->link_back_ns)  // the head stage has lost its power meanwhile
+        r.faults |= FAULT_UNFINISHED;
+    sent = sent && usb_room(h) && !(r.faults & FAULT_UNFINISHED);
     r.status = r.faults & FAULT_LOST ? LOST : sent ? DELIVERED : UNFINISHED;
     // A restart of the transfer resets the frame ID.
     int next_id = r.status == UNFINISHED ? 0 : !x->frame_id;

@@ -72,7 +72,8 @@ def _acquisition(bag: Bag, scope: ScopeMessages, frames: NDArray[Any],
         return None
     images['time_ms'] = (stamps - start) / 1e6
     images['device_frame_count'] = -1
-    acquisition = RecordedAcquisition('', scope.node, images, frames, rows, start)
+    acquisition = RecordedAcquisition('', scope.node, images, frames, rows, start,
+                                      topic=f'{scope.node}/image_raw')
     suspect = np.flatnonzero(np.isin(stamps, scope.suspect))
     if suspect.size:
         acquisition.problems.append(
@@ -89,6 +90,21 @@ def _acquisition(bag: Bag, scope: ScopeMessages, frames: NDArray[Any],
             acquisition.problems.append(f'stamps of the images do not rise evenly; {moved}')
     bad = ~np.isfinite(rows['time_ms']) | (np.abs(rows['time_ms']) > _LONGEST_MS)
     rows['time_ms'][bad] = (rows['stamp'][bad] - start) / 1e6
+    return acquisition
+
+
+def camera_acquisition(topic: str, stamps: NDArray[np.int64]) -> RecordedAcquisition:
+    """Return what a camera of another driver recorded; the stamps [ns] are not empty."""
+    stamps = np.sort(stamps, kind='stable')
+    images = np.zeros(len(stamps), IMAGE)
+    images['stamp'], images['device_frame_count'] = stamps, -1
+    times_ns, moved = rising_ns((stamps - stamps[0]) / 1e6)
+    images['time_ms'] = times_ns / 1e6
+    acquisition = RecordedAcquisition(
+        '', topic, images, ScopeMessages(topic).frames.rows(),
+        ScopeMessages(topic).orientation.rows(), int(stamps[0]), topic=topic, is_camera=True)
+    if moved:
+        acquisition.problems.append(f'stamps of the images do not rise evenly; {moved}')
     return acquisition
 
 
@@ -170,6 +186,9 @@ def _add_settings(acquisition: RecordedAcquisition, scope: ScopeMessages) -> Non
                 f'{"taken from control_changes" if states else "unknown"}')
     acquisition.states = states
     acquisition.changes = [change for change in scope.changes if begin < change.stamp <= end]
+    before = [change for change in scope.inputs if change.stamp <= begin][-1:]
+    acquisition.inputs = before + [
+        change for change in scope.inputs if begin < change.stamp <= end]
     acquisition.stops = [
         change for change in scope.changes if change.reason == Reason.STOP
         and end < change.stamp <= end + _STOP_WITHIN_NS]

@@ -13,29 +13,30 @@ from collections.abc import Callable
 from functools import cache
 import math
 import re
-import struct
 from typing import Any
 
 from miniscope_ros.recordings.bag.acquisitions import find_acquisitions
-from miniscope_ros.recordings.bag.message import Message, Topic, WHOLE
+from miniscope_ros.recordings.bag.message import LEADING, message_stamp, Topic, WHOLE
 from miniscope_ros.recordings.bag.reader import Bag
 from miniscope_ros.recordings.bag.scope import ScopeMessages
+from miniscope_ros.recordings.bag.surroundings import Surroundings
 from miniscope_ros.recordings.bag.tables import (
     ControlChange,
     ControlState,
     FrameMetadata,
+    InputChange,
     RecordedAcquisition,
+    RecordedSession,
 )
 
 IMAGE_TYPE = 'sensor_msgs/msg/Image'
 _OWN_TYPES = 'miniscope_msgs/msg/'
-_STAMP = struct.Struct('<4xiI')  # of a message that starts with a header, little endian
-_STAMP_BIG = struct.Struct('>4xiI')
 
 _KINDS = {'image_raw': IMAGE_TYPE, 'image_raw/metadata': f'{_OWN_TYPES}FrameMetadata',
           'frame_info': f'{_OWN_TYPES}FrameInfo',
           'orientation_rows': f'{_OWN_TYPES}OrientationRow', 'controls': f'{_OWN_TYPES}Controls',
-          'control_changes': f'{_OWN_TYPES}ControlChange'}
+          'control_changes': f'{_OWN_TYPES}ControlChange',
+          'digital_inputs': f'{_OWN_TYPES}DigitalInputs'}
 _NAME = re.compile(f'(?P<node>.*)/(?P<kind>{"|".join(sorted(_KINDS, key=len, reverse=True))})')
 
 
@@ -48,50 +49,55 @@ def split_topic(topic: Topic) -> tuple[str, str]:
     return '', ''
 
 
-def message_stamp(message: Message) -> int:
-    """Return the stamp in a message's header [ns]; ValueError where it is too short."""
-    try:
-        layout = _STAMP if message.data[1] & 1 else _STAMP_BIG
-        seconds, nanoseconds = layout.unpack_from(message.data)
-    except (IndexError, struct.error) as error:
-        raise ValueError('the message is too short') from error
-    return int(seconds) * 1_000_000_000 + int(nanoseconds)
-
-
 def read_contents(bag: Bag, progress: Callable[[float], None]) -> list[RecordedAcquisition]:
     """
-    Return the acquisitions in the bag, those of one scope in their order in time.
+    Return the acquisitions of our nodes, those of one scope in their order in time.
 
     Images of other cameras are left out if any topic in the bag is a scope's. What is missing is
     added to the problems of the bag and of the acquisitions.
     """
+    return read_session(bag, progress).acquisitions
+
+
+def read_session(bag: Bag, progress: Callable[[float], None]) -> RecordedSession:
+    """Return all that the bag holds but the pixels; problems are added as read_contents says."""
     scopes: dict[str, ScopeMessages] = {}
     ours: set[str] = set()
     unusable: dict[str, int] = {}
-    for message in bag.messages(_leading):
+    surroundings = Surroundings()
+
+    def leading(topic: Topic) -> int:
+        _, kind = split_topic(topic)
+        if not kind:
+            return surroundings.leading(topic)
+        return LEADING if kind == 'image_raw' else WHOLE
+
+    for message in bag.messages(leading):
         node, kind = split_topic(message.topic)
-        scope = scopes.setdefault(node, ScopeMessages(node))
-        if kind != 'image_raw':
+        if kind and kind != 'image_raw':
             ours.add(node)
         try:
-            stamp = message_stamp(message)
-            if kind == 'image_raw':
-                scope.add_image(stamp, suspect=message.suspect)
+            stamp = message_stamp(message) if surroundings.has_stamp(message.topic) else 0
+            if not kind:
+                surroundings.add(bag, message, stamp)
+            elif kind == 'image_raw':
+                scopes.setdefault(node, ScopeMessages(node)).add_image(
+                    stamp, suspect=message.suspect)
             elif (decoded := bag.decode(message)) is not None:
-                _add(scope, kind, stamp, decoded)
+                _add(scopes.setdefault(node, ScopeMessages(node)), kind, stamp, decoded)
         except (ValueError, OverflowError):
             unusable[message.topic.name] = unusable.get(message.topic.name, 0) + 1
         progress(bag.progress)
     for topic, count in unusable.items():
         bag.note(f'{topic}: {count} messages have values that cannot be, and are left out')
+    for node in [node for node in scopes if ours and node not in ours]:
+        surroundings.add_stamps(f'{node}/image_raw', scopes.pop(node).image_stamps())
     names: set[str] = set()
-    return [acquisition for node, scope in sorted(scopes.items()) if node in ours or not ours
-            for acquisition in find_acquisitions(bag, scope, names)]
-
-
-def _leading(topic: Topic) -> int:
-    _, kind = split_topic(topic)
-    return {'': 0, 'image_raw': _STAMP.size}.get(kind, WHOLE)
+    acquisitions = [acquisition for _, scope in sorted(scopes.items())
+                    for acquisition in find_acquisitions(bag, scope, names)]
+    cameras, left_out = surroundings.cameras(ours)
+    return RecordedSession(
+        acquisitions, cameras, surroundings.notes, surroundings.metadata, left_out)
 
 
 def _add(scope: ScopeMessages, kind: str, stamp: int, message: Any) -> None:
@@ -110,6 +116,8 @@ def _add(scope: ScopeMessages, kind: str, stamp: int, message: Any) -> None:
         scope.changes.append(ControlChange(
             stamp, str(message.control), _finite(message.value), int(message.raw_value),
             int(message.reason), int(message.first_capture_index)))
+    elif kind == 'digital_inputs':
+        scope.inputs.append(InputChange(stamp, int(message.levels)))
     elif kind == 'image_raw/metadata':
         scope.metadata.append((stamp, FrameMetadata(
             str(message.device_type), float(message.framerate))))

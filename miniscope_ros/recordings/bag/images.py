@@ -5,16 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from typing import Any
 
-from miniscope_ros.recordings.bag.contents import message_stamp, split_topic
-from miniscope_ros.recordings.bag.message import Message, Topic, WHOLE
+from miniscope_ros.recordings.bag.message import Message, message_stamp, Topic, WHOLE
+from miniscope_ros.recordings.bag.pixels import camera_pixels, scope_pixels
 from miniscope_ros.recordings.bag.reader import Bag
 from miniscope_ros.recordings.bag.tables import RecordedAcquisition
 import numpy as np
 from numpy.typing import NDArray
 
-_CHANNELS = {'mono8': 1, 'bgr8': 3}
 # Of images that came before their turn; a recorder has a queue of tens of messages.
 _HELD_IMAGES = 64
 _HELD_BYTES = 1 << 27
@@ -34,15 +32,13 @@ def images(bag: Bag, acquisitions: list[RecordedAcquisition],
     queues: dict[str, list[_Queue]] = {}
     for acquisition in acquisitions:
         if len(acquisition.images):
-            queues.setdefault(acquisition.scope, []).append(_Queue(acquisition))
+            queues.setdefault(acquisition.topic, []).append(_Queue(acquisition))
 
     def wanted(topic: Topic) -> int:
-        node, kind = split_topic(topic)
-        return WHOLE if kind == 'image_raw' and node in queues else 0
+        return WHOLE if topic.name in queues else 0
 
     for message in bag.messages(wanted):
-        node, _ = split_topic(message.topic)
-        yield from _take(bag, message, queues[node])
+        yield from _take(bag, message, queues[message.topic.name])
     for scope_queues in queues.values():
         for queue in scope_queues:
             yield from queue.rest()
@@ -57,30 +53,23 @@ def _take(bag: Bag, message: Message, queues: list[_Queue],
     for queue in queues:
         row = queue.row(stamp)
         if row is not None:
-            yield from queue.put(row, _decode(bag, message))
+            yield from queue.put(row, _decode(bag, message, queue.is_camera))
             return
 
 
-def _decode(bag: Bag, message: Message) -> Image | None:
+def _decode(bag: Bag, message: Message, is_camera: bool) -> Image | None:
     decoded = bag.decode(message)
     if decoded is None:
         return None
-    pixels = _pixels(decoded)
-    if pixels is None:
+    pixels = camera_pixels(decoded) if is_camera else scope_pixels(decoded)
+    if pixels is None and hasattr(decoded, 'encoding'):
         bag.note(f'{message.topic.name}: an image of {decoded.width}x{decoded.height} '
-                 f'{decoded.encoding} with {len(decoded.data)} bytes cannot be used; '
-                 'mono8 and bgr8 can')
+                 f'{decoded.encoding} with {len(decoded.data)} bytes cannot be used'
+                 + ('' if is_camera else '; mono8 and bgr8 can'))
+    elif pixels is None:
+        bag.note(f'{message.topic.name}: an image of format {decoded.format!r} with '
+                 f'{len(decoded.data)} bytes cannot be used')
     return pixels
-
-
-def _pixels(image: Any) -> Image | None:
-    channels = _CHANNELS.get(image.encoding, 0)
-    used = image.width * channels
-    if (not 0 < used <= image.step or not image.height
-            or len(image.data) != image.step * image.height):
-        return None
-    rows = np.asarray(image.data, np.uint8).reshape(image.height, image.step)[:, :used]
-    return rows if channels == 1 else rows.reshape(image.height, image.width, channels)
 
 
 class _Queue:
@@ -93,6 +82,7 @@ class _Queue:
 
     def __init__(self, acquisition: RecordedAcquisition) -> None:
         self._acquisition = acquisition
+        self.is_camera = acquisition.is_camera
         self._stamps = np.ascontiguousarray(acquisition.images['stamp'])
         self._order = np.argsort(self._stamps, kind='stable')
         self._sorted = self._stamps[self._order]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+import struct
 import sys
 from typing import NamedTuple
 
@@ -19,6 +20,11 @@ The most bytes that one message or one chunk may have, unpacked.
 The largest image of any scope (2592x1944 BGR) has 15 MB, and a chunk ends with the message that
 fills it. A file that declares more is damaged, or is made to take all memory.
 """
+
+_STAMP = struct.Struct('<4xiI')  # of a message that starts with a header, little endian
+_STAMP_BIG = struct.Struct('>4xiI')
+LEADING = _STAMP.size
+"""So many bytes of a message hold the stamp of its header."""
 
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 
@@ -38,6 +44,16 @@ class Message(NamedTuple):
     topic: Topic
     data: bytes
     suspect: bool = False  # it stands among bytes that are not those that were written
+
+
+def message_stamp(message: Message) -> int:
+    """Return the stamp in a message's header [ns]; ValueError where it is too short."""
+    try:
+        layout = _STAMP if message.data[1] & 1 else _STAMP_BIG
+        seconds, nanoseconds = layout.unpack_from(message.data)
+    except (IndexError, struct.error) as error:
+        raise ValueError('the message is too short') from error
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)
 
 
 Wanted = Callable[[Topic], int]

@@ -9,6 +9,7 @@ from miniscope_ros.recordings.bag.tables import (
     ControlState,
     FRAME,
     FrameMetadata,
+    InputChange,
     MessageTable,
     ROW,
 )
@@ -26,6 +27,7 @@ class ScopeMessages:
         self.controls: list[tuple[int, dict[str, ControlState]]] = []  # with their stamps [ns]
         self.changes: list[ControlChange] = []
         self.metadata: list[tuple[int, FrameMetadata]] = []
+        self.inputs: list[InputChange] = []
         self.suspect: list[int] = []  # stamps of images whose bytes may be wrong [ns]
         self._image_stamps = bytearray()
 

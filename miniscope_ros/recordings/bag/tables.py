@@ -59,6 +59,20 @@ class ControlState(NamedTuple):
     raw_value: int
 
 
+class InputChange(NamedTuple):
+    """Levels of the digital inputs; fields as in DigitalInputs.msg."""
+
+    stamp: int  # [ns] ROS time
+    levels: int  # bit mask
+
+
+class RecordedNote(NamedTuple):
+    """A remark of the experimenter; fields as in Note.msg."""
+
+    stamp: int  # [ns] ROS time
+    text: str
+
+
 class FrameMetadata(NamedTuple):
     """What is kept of image_raw/metadata."""
 
@@ -83,11 +97,25 @@ class RecordedAcquisition:
     stops: list[ControlChange] = field(default_factory=list)  # sent at the end of the acquisition
     problems: list[str] = field(default_factory=list)  # what is missing or cannot be right
     remarks: list[str] = field(default_factory=list)  # what is to be known, and costs nothing
+    inputs: list[InputChange] = field(default_factory=list)  # the levels at the start first
+    topic: str = ''  # of the images
+    is_camera: bool = False  # of another driver: it has no messages of ours but images
 
     @property
     def controls(self) -> dict[str, float]:
         """Return the values in force at the first frame."""
         return {name: state.value for name, state in self.states.items()}
+
+
+@dataclass
+class RecordedSession:
+    """All that a recording holds."""
+
+    acquisitions: list[RecordedAcquisition]  # of scopes and cameras of ours
+    cameras: list[RecordedAcquisition]  # of other drivers
+    notes: list[RecordedNote]
+    metadata: dict[str, Any]  # what the session node says of the session
+    left_out: list[str]  # topics with images that are not used, each with the reason
 
 
 class MessageTable:

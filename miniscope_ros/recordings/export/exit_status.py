@@ -11,4 +11,5 @@ class ExitStatus(IntEnum):
     DONE = 0  # all is exported
     FAILED = 1  # nothing is
     PARTLY = 3  # a part is, and standard error says what is missing
+    NOT_GOOD = 4  # --check: the report of an acquisition does not begin with `good`
     INTERRUPTED = 130  # and nothing is left behind

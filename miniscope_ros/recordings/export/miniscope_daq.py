@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 import json
 import math
@@ -14,7 +15,10 @@ from typing import Any
 import cv2
 from miniscope_ros.daq.catalogue import load_catalogue
 from miniscope_ros.errors import ConfigurationError, DeviceError
-from miniscope_ros.recordings.bag.tables import RecordedAcquisition
+from miniscope_ros.recordings.bag.tables import RecordedAcquisition, RecordedNote
+from miniscope_ros.recordings.export.frame_facts import filled_counts, frames_of_images, readings
+from miniscope_ros.recordings.export.session_data import SessionData
+from miniscope_ros.recordings.export.tables import write_tables
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,9 +34,13 @@ class MiniscopeDaqWriter:
     """The folder of one scope: videos, time stamps, orientation, metadata."""
 
     def __init__(self, folder: Path, acquisition: RecordedAcquisition, recording_start_ns: int,
-                 device_id: int, codec: str = 'ffv1', frames_per_file: int = 1000) -> None:
+                 device_id: int, codec: str = 'ffv1', frames_per_file: int = 1000,
+                 notes: Sequence[RecordedNote] = ()) -> None:
         """Make the folder; recording_start_ns is the zero of its times."""
         self._folder = folder
+        self._start_ns = recording_start_ns
+        self._notes = list(notes)
+        self._counts, _ = filled_counts(frames_of_images(acquisition)[0])
         self._acquisition = acquisition
         # Exactly 0 for the scope that started first.
         self._offset_ms = (acquisition.start_ns - recording_start_ns) / 1e6
@@ -46,8 +54,8 @@ class MiniscopeDaqWriter:
         self._stamps = (folder / 'timeStamps.csv').open('w', encoding='ascii')
         self._stamps.write('Frame Number,Time Stamp (ms),Buffer Index,DAQ Frame Number\n')
 
-    def add(self, image: NDArray[np.uint8], time_ms: float, device_frame_count: int) -> None:
-        """Append a frame; ConfigurationError for one that the files cannot hold."""
+    def add(self, image: NDArray[np.uint8], row: int) -> None:
+        """Append the image of a row; ConfigurationError for one that the files cannot hold."""
         if not self._shape:
             self._shape = image.shape
             if self._codec == 'grey' and image.ndim == 3:
@@ -66,21 +74,23 @@ class MiniscopeDaqWriter:
             self._video = _Video(self._folder / f'{number}.avi', self._codec, image.shape)
         assert self._video is not None
         self._video.add(image)
+        time_ms = float(self._acquisition.images['time_ms'][row])
         self._stamps.write(f'{self._count},{round(time_ms + self._offset_ms)},0,'
-                           f'{device_frame_count}\n')
+                           f'{self._counts[row]}\n')
         self._count += 1
 
     def finish(self) -> None:
         """Write what is left; DeviceError if a video is not what was written."""
         self._close_video()
         self._stamps.close()
-        rows = self._acquisition.orientation
+        rows, _ = readings(self._acquisition)
         if len(rows):
             with (self._folder / 'headOrientation.csv').open('w', encoding='ascii') as file:
                 file.write('Time Stamp (ms),qw,qx,qy,qz\n')
                 for _, time_ms, *quaternion in rows.tolist():
                     file.write(f'{round(time_ms + self._offset_ms)},'
                                f'{",".join(map(repr, quaternion))}\n')
+        write_tables(self._folder, self._acquisition, self._notes, self._start_ns)
         _write_json(self._folder / 'metaData.json', self._metadata())
 
     def discard(self) -> None:
@@ -100,12 +110,13 @@ class MiniscopeDaqWriter:
         height, width = self._shape[:2]
         metadata: dict[str, Any] = {
             'deviceName': acquisition.name,
-            'deviceType': acquisition.device_type,
             'deviceID': self._device_id,
             'framesPerFile': self._frames_per_file,
             'compression': CODECS[self._codec],
             'ROI': {'leftEdge': 0, 'topEdge': 0, 'width': width, 'height': height},
         }
+        if acquisition.device_type:  # a reader takes an empty text for a type
+            metadata['deviceType'] = acquisition.device_type
         metadata.update(device_settings(acquisition))
         return metadata
 
@@ -130,17 +141,37 @@ def device_settings(acquisition: RecordedAcquisition) -> dict[str, str | int]:
     return settings
 
 
-def write_session(folder: Path, names: list[str], start_ns: int, animal: str) -> None:
-    """Write the metadata above the devices' folders; start_ns is the zero of all their times."""
+def write_session(folder: Path, scopes: list[str], cameras: list[str], start_ns: int,
+                  session: SessionData) -> None:
+    """
+    Write what stands above the devices' folders; start_ns is the zero of all their times.
+
+    userConfig.json is as neuroconv's MiniscopeConverter reads it.
+    """
     start = datetime.fromtimestamp(start_ns // 10**9)
     milliseconds = start_ns // 10**6
+    people = {'researcherName': session.researcher, 'animalName': session.animal,
+              'experimentName': session.experiment}
+    more = {key: value for key, value in (
+        ('species', session.species), ('sex', session.sex), ('age', session.age),
+        ('genotype', session.genotype), ('indicator', session.indicator),
+        ('brainArea', session.location), ('notes', session.notes), *session.more) if value}
     _write_json(folder / 'metaData.json', {
-        'researcherName': '', 'animalName': animal, 'experimentName': '',
+        **more, **people,
         'recordingStartTime': {
             'year': start.year, 'month': start.month, 'day': start.day, 'hour': start.hour,
             'minute': start.minute, 'second': start.second, 'msec': milliseconds % 1000,
             'msecSinceEpoch': milliseconds},
-        'miniscopes': names, 'cameras': []})
+        'miniscopes': scopes, 'cameras': cameras})
+    _write_json(folder / 'userConfig.json', {
+        **people, 'dataDirectory': '.', 'directoryStructure': [],
+        'devices': {'miniscopes': _configs(folder, scopes), 'cameras': _configs(folder, cameras)},
+    })
+
+
+def _configs(folder: Path, names: list[str]) -> dict[str, Any]:
+    return {name: json.loads((folder / name / 'metaData.json').read_text(encoding='utf-8'))
+            for name in names}
 
 
 class _Video:
@@ -150,6 +181,7 @@ class _Video:
         self._path = path
         self._lossless = codec != 'mjpg'
         self._count = 0
+        self._first: NDArray[np.uint8] | None = None
         self._last: NDArray[np.uint8] | None = None
         fourcc = cv2.VideoWriter.fourcc(*CODECS[codec])
         self._writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, fourcc, _RATE,
@@ -159,6 +191,7 @@ class _Video:
                               'was this OpenCV built with FFmpeg?')
 
     def add(self, image: NDArray[np.uint8]) -> None:
+        self._first = image if self._first is None else self._first
         self._last = image
         self._writer.write(np.ascontiguousarray(image))
         self._count += 1
@@ -171,19 +204,24 @@ class _Video:
         reader = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
         try:
             count = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
-            reader.set(cv2.CAP_PROP_POS_FRAMES, self._count - 1)
-            read, last = reader.read()
+            read_first, first = reader.read()
+            read_last, last = read_first, first
+            if self._count > 1:  # there is no seeking in a file of one frame
+                reader.set(cv2.CAP_PROP_POS_FRAMES, self._count - 1)
+                read_last, last = reader.read()
         finally:
             reader.release()
-        if count != self._count or not read:
+        if count != self._count or not read_first or not read_last:
             raise DeviceError(f'{self._path} holds {count} of {self._count} frames; is the disk '
                               'full?')
-        assert self._last is not None
-        if self._last.ndim == 2:
-            last = last[:, :, 0]
-        if self._lossless and not np.array_equal(last, self._last):
+        if self._lossless and not (_equal(first, self._first) and _equal(last, self._last)):
             raise DeviceError(f'{self._path}: this OpenCV does not keep every bit; try '
                               '--codec grey, or another OpenCV')
+
+
+def _equal(read: NDArray[Any], written: NDArray[np.uint8] | None) -> bool:
+    assert written is not None
+    return np.array_equal(read[:, :, 0] if written.ndim == 2 else read, written)
 
 
 def _gain(device_type: str, value: float) -> str:

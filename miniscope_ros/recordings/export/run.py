@@ -8,20 +8,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+import shutil
 import sys
 
 from miniscope_ros.errors import ConfigurationError, DeviceError
-from miniscope_ros.recordings.bag.contents import read_contents
+from miniscope_ros.recordings.bag.contents import read_session
 from miniscope_ros.recordings.bag.images import images
 from miniscope_ros.recordings.bag.reader import Bag
-from miniscope_ros.recordings.bag.tables import RecordedAcquisition
+from miniscope_ros.recordings.bag.tables import RecordedAcquisition, RecordedSession
+from miniscope_ros.recordings.export.alignment import align, Alignment, read_times, write_aligned
+from miniscope_ros.recordings.export.brightness import Brightness
 from miniscope_ros.recordings.export.exit_status import ExitStatus
+from miniscope_ros.recordings.export.frame_facts import frames_of_images
 from miniscope_ros.recordings.export.interruption import note, on_interrupt, raise_if_told
+from miniscope_ros.recordings.export.session_data import session_data, SessionData
 from miniscope_ros.recordings.export.summary import describe
 from miniscope_ros.recordings.export.target import new_folder
 from miniscope_ros.recordings.export.writer import recording_start, Writer, WriterFactory
 import numpy as np
 from numpy.typing import NDArray
+
+_RESERVE_BYTES = 8_000_000  # for tables, the report, and what is still in memory
+_RESERVE_FRAMES = 16
+_CAMERA_TYPE = 'camera'  # what our own node of a camera says
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,8 @@ class Options:
     codec: str = 'ffv1'
     frames_per_file: int = 1000
     animal: str = ''
+    metadata: Path | None = None  # of the session
+    align: str = ''  # sync edges as another recorder saw them: FILE or ACQUISITION=FILE
     force: bool = False
 
     @property
@@ -45,9 +56,17 @@ class Options:
 def check(options: Options) -> ExitStatus:
     """Read all of a bag, print the report and write its picture into the current folder."""
     bag = Bag(options.bag, verify=True)
-    acquisitions = _read(bag)
-    _report(bag, acquisitions, None, Path(f'{options.bag_name}_report.png'))
-    return _report_problems(bag, acquisitions)
+    session = _read(bag)
+    everything = _named(session)
+    total = sum(len(acquisition.images) for acquisition in everything)
+    brightness = {id(one): Brightness(len(one.images)) for one in everything}
+    with _progress('looking', total, ' frames') as progress:
+        for done, (acquisition, row, pixels) in enumerate(images(bag, everything), 1):
+            brightness[id(acquisition)].add(row, pixels)
+            progress(done)
+    is_good = _report(bag, session, brightness, None, Path(f'{options.bag_name}_report.png'))
+    status = _report_problems(bag, everything)
+    return status if is_good or status == ExitStatus.FAILED else ExitStatus.NOT_GOOD
 
 
 def export(options: Options) -> ExitStatus:
@@ -58,58 +77,123 @@ def export(options: Options) -> ExitStatus:
     """
     assert options.out is not None
     bag = Bag(options.bag, verify=True)
-    factories = _writer_factories(options)
+    session_data({}, options.metadata)  # a file that cannot be used is refused at once
     with new_folder(options.out, options.force) as folder:
-        acquisitions = _read(bag)
-        wanted = [acquisition for acquisition in acquisitions if len(acquisition.images)]
+        session = _read(bag)
+        everything = _named(session)
+        wanted = [acquisition for acquisition in everything if len(acquisition.images)]
         if not wanted:
-            _report_problems(bag, acquisitions)
+            _report_problems(bag, everything)
             raise DeviceError(f'{options.bag} holds no image of a scope; nothing was exported')
-        _write(bag, wanted, folder, factories)
-        names = [acquisition.name for acquisition in wanted
-                 if (folder / acquisition.name).is_dir()]
-        if names:
+        aligned = _align(options.align, wanted)
+        data = session_data(session.metadata, options.metadata, options.animal)
+        brightness = _write(bag, wanted, folder, _writer_factories(options, session, data))
+        for acquisition in everything:
+            brightness.setdefault(id(acquisition), Brightness(len(acquisition.images)))
+        made = [one for one in wanted if (folder / one.name).is_dir()]
+        if made:
             from miniscope_ros.recordings.export.miniscope_daq import write_session
-            write_session(folder, names, recording_start(wanted), options.animal)
-        _report(bag, acquisitions, folder / 'report.txt', folder / 'report.png')
-    return _report_problems(bag, acquisitions)
+            write_session(folder, [one.name for one in made if not _is_camera(one)],
+                          [one.name for one in made if _is_camera(one)],
+                          recording_start(wanted), data)
+        if aligned is not None:
+            aligned.write(folder)
+        _report(bag, session, brightness, folder / 'report.txt', folder / 'report.png')
+    return _report_problems(bag, everything)
 
 
-def _writer_factories(options: Options) -> list[WriterFactory]:
+@dataclass(frozen=True)
+class _Aligned:
+    """The frames of an acquisition on the clock of another recorder."""
+
+    acquisition: RecordedAcquisition
+    frame_s: NDArray[np.float64]  # as in frames.csv
+    alignment: Alignment
+
+    def write(self, folder: Path) -> None:
+        """Write the table into the acquisition's folder, or beside its file."""
+        own = folder / self.acquisition.name
+        write_aligned(own / 'aligned.csv' if own.is_dir()
+                      else folder / f'{self.acquisition.name}_aligned.csv',
+                      self.frame_s, self.alignment)
+
+
+def _align(asked: str, acquisitions: list[RecordedAcquisition]) -> _Aligned | None:
+    """Match the edges that a file holds; ConfigurationError where that cannot be."""
+    if not asked:
+        return None
+    with_edges = {one.name: one for one in acquisitions if (one.frames['sync_edge'] >= 0).any()}
+    name, _, file = asked.rpartition('=')
+    if not name and len(with_edges) == 1:
+        name, = with_edges
+    if name not in with_edges:
+        raise ConfigurationError(
+            f'--align {asked}: name the acquisition as NAME=FILE; those with sync edges are '
+            f'{", ".join(with_edges) or "none"}')
+    acquisition = with_edges[name]
+    frames, _ = frames_of_images(acquisition)
+    offset_ms = (acquisition.start_ns - recording_start(acquisitions)) / 1e6
+    frame_s = (frames['time_ms'] + offset_ms) / 1000
+    try:
+        alignment = align(frame_s, frames['sync_edge'], read_times(Path(file)))
+    except ConfigurationError as error:
+        raise ConfigurationError(f'--align {asked}: {error}') from error
+    acquisition.remarks.append(f'aligned       {alignment.text()}')
+    return _Aligned(acquisition, frame_s, alignment)
+
+
+def _is_camera(acquisition: RecordedAcquisition) -> bool:
+    return acquisition.is_camera or acquisition.device_type == _CAMERA_TYPE
+
+
+def _named(session: RecordedSession) -> list[RecordedAcquisition]:
+    """Return scopes and cameras; the cameras are named as Miniscope-DAQ does."""
+    everything = [*session.acquisitions, *session.cameras]
+    if any(not _is_camera(acquisition) for acquisition in everything):
+        for number, camera in enumerate(filter(_is_camera, everything)):
+            camera.name = f'BehavCam_{number}'
+    return everything
+
+
+def _writer_factories(options: Options, session: RecordedSession, data: SessionData,
+                      ) -> list[WriterFactory]:
     """Return what makes the writers; a format's libraries are imported only if it is asked for."""
     factories: list[WriterFactory] = []
     if 'miniscope_daq' in options.formats:
         from miniscope_ros.recordings.export.miniscope_daq import MiniscopeDaqWriter
         factories.append(lambda folder, acquisitions, number: MiniscopeDaqWriter(
             folder / acquisitions[number].name, acquisitions[number],
-            recording_start(acquisitions), number, options.codec, options.frames_per_file))
+            recording_start(acquisitions), number, options.codec, options.frames_per_file,
+            session.notes))
     if 'nwb' in options.formats:
         from miniscope_ros.recordings.export.nwb import NwbWriter
         factories.append(lambda folder, acquisitions, number: NwbWriter(
             folder / f'{acquisitions[number].name}.nwb', acquisitions[number],
-            options.bag_name, options.animal))
+            options.bag_name, data, session.notes))
     return factories
 
 
-def _read(bag: Bag) -> list[RecordedAcquisition]:
+def _read(bag: Bag) -> RecordedSession:
     with _progress('reading', 1.0) as progress:
-        return read_contents(bag, progress)
+        return read_session(bag, progress)
 
 
 def _write(bag: Bag, acquisitions: list[RecordedAcquisition], folder: Path,
-           factories: list[WriterFactory]) -> None:
+           factories: list[WriterFactory]) -> dict[int, Brightness]:
     """Write what the formats can hold; the rest becomes problems of the acquisitions."""
     total = sum(len(acquisition.images) for acquisition in acquisitions)
-    outputs = {acquisition.name: _Output(acquisition) for acquisition in acquisitions}
-    numbers = {acquisition.name: number for number, acquisition in enumerate(acquisitions)}
+    outputs = {id(acquisition): _Output(acquisition, Brightness(len(acquisition.images)))
+               for acquisition in acquisitions}
+    numbers = {id(acquisition): number for number, acquisition in enumerate(acquisitions)}
     try:
         # Asked for at each frame.
         with on_interrupt(note), _progress('exporting', total, ' frames') as progress:
             for done, (acquisition, row, pixels) in enumerate(images(bag, acquisitions), 1):
-                output = outputs[acquisition.name]
+                output = outputs[id(acquisition)]
                 if not output.read:
-                    output.writers = [make(folder, acquisitions, numbers[acquisition.name])
+                    output.writers = [make(folder, acquisitions, numbers[id(acquisition)])
                                       for make in factories]
+                _check_space(folder, pixels.nbytes)
                 output.add(row, pixels)
                 progress(done)
                 raise_if_told()
@@ -122,6 +206,15 @@ def _write(bag: Bag, acquisitions: list[RecordedAcquisition], folder: Path,
     if not any(folder.iterdir()):
         _report_problems(bag, acquisitions)
         raise DeviceError('nothing was exported')
+    return {key: output.brightness for key, output in outputs.items()}
+
+
+def _check_space(folder: Path, frame_bytes: int) -> None:
+    """Raise DeviceError before the disk is full: HDF5 cannot even close its file on a full one."""
+    free = shutil.disk_usage(folder).free
+    if free < _RESERVE_BYTES + _RESERVE_FRAMES * frame_bytes:
+        raise DeviceError(f'the disk of {folder.parent} is full ({free / 1e6:.0f} MB are left); '
+                          'nothing was exported')
 
 
 @dataclass
@@ -129,15 +222,16 @@ class _Output:
     """One acquisition and the writers that it goes through."""
 
     acquisition: RecordedAcquisition
+    brightness: Brightness
     writers: list[Writer] = field(default_factory=list)
     read: int = 0  # frames
 
     def add(self, row: int, pixels: NDArray[np.uint8]) -> None:
         """Append a frame; a writer that cannot hold it is dropped, and told as a problem."""
-        _, time_ms, count = self.acquisition.images[row].item()
+        self.brightness.add(row, pixels)
         for writer in list(self.writers):
             try:
-                writer.add(pixels, time_ms, count)
+                writer.add(pixels, row)
             except ConfigurationError as error:
                 self.acquisition.problems.append(f'not exported: {error}')
                 writer.discard()
@@ -158,12 +252,23 @@ class _Output:
 
 
 def _report(
-    bag: Bag, acquisitions: list[RecordedAcquisition], text_file: Path | None, picture: Path,
-) -> None:
-    text = '\n\n'.join([*map(describe, acquisitions), *(f'! {text}' for text in bag.problems)])
+    bag: Bag, session: RecordedSession, brightness: dict[int, Brightness],
+    text_file: Path | None, picture: Path,
+) -> bool:
+    """Write and print the report; return whether all of it is good."""
+    acquisitions = [*session.acquisitions, *session.cameras]
+    descriptions = [describe(one, brightness[id(one)]) for one in acquisitions]
+    text = '\n\n'.join([*(description.text for description in descriptions),
+                        *(f'left out: {topic}' for topic in session.left_out),
+                        *(f'! {problem}' for problem in bag.problems)])
     print(text)
     if text_file is not None:
         text_file.write_text(text + '\n', encoding='utf-8')
+    _draw(acquisitions, picture)
+    return all(description.is_good for description in descriptions)
+
+
+def _draw(acquisitions: list[RecordedAcquisition], picture: Path) -> None:
     if not acquisitions:
         return
     try:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 class Writer(Protocol):
     """Writes one acquisition in one format."""
 
-    def add(self, image: NDArray[np.uint8], time_ms: float, device_frame_count: int) -> None:
-        """Append a frame; ConfigurationError for one that the format cannot hold."""
+    def add(self, image: NDArray[np.uint8], row: int) -> None:
+        """Append the image of a row; ConfigurationError for one that the format cannot hold."""
         ...
 
     def finish(self) -> None:
