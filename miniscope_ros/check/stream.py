@@ -138,7 +138,8 @@ def jitter(bench: Bench) -> Finding:
         return untold(f'{measured}; the computer is too busy (load {load:.1f} on {cores} cores)',
                       expected, percentile_99_ms=worst, load=load)
     return judged(
-        worst <= limit, measured, expected, percentile_99_ms=worst, most_ms=off[-1], period_ms=period)
+        worst <= limit, measured, expected, percentile_99_ms=worst, most_ms=off[-1],
+        period_ms=period)
 
 
 def _stretch(bench: Bench) -> list[RawFrame]:
