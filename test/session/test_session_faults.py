@@ -205,7 +205,8 @@ def test_lost_frames_make_the_recording_fail(tmp_path: Path) -> None:
         recorder.suspend()
         ear.wait_for(infos, len(infos) + 110)
         recorder.resume()
-        ear.wait_for(infos, len(infos) + 20)
+        ear.wait_until(lambda: any('MESSAGES ARE BEING LOST' in status.message
+                                   for status in session.statuses), 'the loss is told')
         assert not session.stop().success
         assert session.node.wait() == 1
         status = session.wait_for(RecordingStatus.FAILED)
