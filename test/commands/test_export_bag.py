@@ -15,7 +15,7 @@ import termios
 import time
 
 import cv2
-from miniscope_ros.commands.export_bag import DONE, FAILED, INTERRUPTED, main, NOT_GOOD, PARTLY
+from miniscope_ros.commands.export_bag import DONE, FAILED, INTERRUPTED, main, NOT_GOOD
 from miniscope_ros.recordings.bag.contents import read_contents
 from miniscope_ros.recordings.bag.reader import Bag
 import pytest
