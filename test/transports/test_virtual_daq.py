@@ -21,7 +21,9 @@ from virtual_daq import BoxConfig, Status
 from virtual_daq.descriptors import UNIT_GUID
 
 
-def test_nothing_is_redirected_without_a_rig(make_rig: MakeRig) -> None:
+def test_nothing_is_redirected_without_a_rig(
+        make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv('VIRTUAL_DAQ_ROOT', raising=False)
     assert 'null' in os.listdir('/dev')
     with make_rig():
         assert sorted(glob.glob('/dev/video*')) == ['/dev/video0', '/dev/video1']
