@@ -75,7 +75,7 @@ def filled_counts(frames: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.b
     agrees = (ahead >= 0) & (behind >= 0) & (
         counts[behind] - counts[ahead] == capture[behind] - capture[ahead]) & (
         # An image without its frame_info has no index.
-        (capture[ahead] < capture) & (capture < capture[behind]))
+        (capture[ahead] <= capture) & (capture <= capture[behind]))
     from_ahead = (ahead >= 0) & ((stretch == stretch[ahead]) | agrees)
     from_behind = (behind >= 0) & ((stretch == stretch[behind]) | agrees)
     forward = np.where(from_ahead, counts[ahead] + capture - capture[ahead], -1)
