@@ -11,6 +11,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from miniscope_ros.acquisition.events import Status
 from miniscope_ros.acquisition.frame_content import describe_faults, WORDS
+from miniscope_ros.acquisition.light_guard import possibly_lit
 from miniscope_ros.acquisition.states import CaptureState
 from miniscope_ros.display.renderer import PictureStatistics
 from miniscope_ros.model import LIGHT_MAY_BE_ON
@@ -67,7 +68,10 @@ class Diagnostics:
         """
         if status is None:
             level, text = (ERROR, error) if error else (OK, f'{state}, no device open')
-            return [self._make('device', '', level, text, {'state': state})]
+            statuses = [self._make('device', '', level, text, {'state': state})]
+            if possibly_lit():  # a device that was lost while lit, and is not back yet
+                statuses.append(self._make('light', '', ERROR, LIGHT_MAY_BE_ON, {}))
+            return statuses
         hardware = status.info.location or status.info.device_type if status.info else ''
         return [
             self._make('device', hardware, *self._device(status, state, error)),

@@ -150,10 +150,13 @@ def test_without_reconnection_it_becomes_inactive_with_an_error(box: Box) -> Non
         assert ear.change_state('cleanup')
         wait_for_part(ear, said, 'device', DiagnosticStatus.OK, 'unconfigured')
         assert len(node.said('acquisition stopped')) == 2
+        wait_for_part(ear, said, 'light', DiagnosticStatus.ERROR, 'MAY STILL BE ON')
+        box.plug()
+        ear.wait_until(lambda: 'light' not in levels(said[-1]), 'the light is known to be dark')
 
 
 def test_diagnostics_tell_what_interface_md_lists(box: Box) -> None:
-    with Listener() as ear, scope_node({'led': 10.0, 'diagnostics_period': 0.2}):
+    with Listener() as ear, scope_node({'led': 10.0, 'diagnostics_period': 0.2}) as node:
         said = ear.listen('/diagnostics', DiagnosticArray)
         wait_for_part(ear, said, 'device', DiagnosticStatus.OK, 'active')
         wait_for_part(ear, said, 'orientation', DiagnosticStatus.OK, 'ok')
@@ -183,6 +186,7 @@ def test_diagnostics_tell_what_interface_md_lists(box: Box) -> None:
         wait_for_part(ear, said, 'acquisition', DiagnosticStatus.OK, ' of ')
         box.freeze()
         wait_for_part(ear, said, 'device', DiagnosticStatus.ERROR, 'frozen or unplugged')
+        assert node.stop() == 1, 'a frozen box is not seen to go dark'
 
 
 def test_diagnostics_tell_how_many_buffers_waited(tmp_path: Path) -> None:
