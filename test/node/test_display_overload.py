@@ -4,7 +4,8 @@
 from listening import Listener
 from miniscope_ros.acquisition.frame_accounting import Frame
 from miniscope_ros.acquisition.loss import FrameLoss
-from miniscope_ros.model import Evidence, RawFrame, ReadingStatus, SourceInfo, StampSource
+from miniscope_ros.model import (
+    Content, Evidence, RawFrame, ReadingStatus, SourceInfo, StampSource)
 from miniscope_ros.node.display_topic import DisplayTopic
 from miniscope_ros.node.packers import Packers, to_time
 from miniscope_ros.node.parameter_specs import common_specs
@@ -26,7 +27,7 @@ def frame(number: int) -> Frame:
         np.full((48, 64), number, np.uint8), stamp_ns, StampSource.BUFFER, stamp_ns + 20_000_000)
     return Frame(
         sample, stamp_ns, stamp_ns, number, number, FrameLoss(0, 0, Evidence.NONE), -1, -1,
-        ReadingStatus.NONE, 0.0, 20.0, lambda: True)
+        ReadingStatus.NONE, 0.0, 20.0, lambda: True, Content.OK)
 
 
 def test_one_picture_a_second_is_shown_however_slow_it_is() -> None:
