@@ -49,14 +49,13 @@ class OpenScope:
         self._engine.sync_output = values['sync_output']
         self._engine.reconnect = values['reconnect'] and self._source.is_live
         self._values = values
-        self._trigger = light_input(values)
-        self._engine.light_input = self._trigger
+        self._engine.light_input = light_input(values)
 
     def open(self) -> SourceInfo:
         """Open the device, start its stream and set the scope up in the dark."""
         info = self._info = self._engine.open()
         self._validator.has_sensor = info.has_orientation
-        reason = _no_light_by(self._trigger, info)
+        reason = _unreadable_trigger(self._values, info)
         if reason:
             raise ConfigurationError(reason)
         return info
@@ -98,7 +97,7 @@ class OpenScope:
     def refuse(self, name: str, value: Any) -> str:
         """Return why the open device cannot take a value of a control; empty if it can."""
         if name in ('trigger.input', 'trigger.action'):
-            return _no_light_by(light_input({**self._values, name: value}), self.info)
+            return _unreadable_trigger({**self._values, name: value}, self.info)
         try:
             if name in self._source.controls:
                 self._source.check_value(name, float(value))
@@ -137,17 +136,18 @@ def light_input(values: Mapping[str, Any]) -> int | None:
     return number if number >= 0 else None
 
 
-def _no_light_by(number: int | None, info: SourceInfo) -> str:
-    """Return why a digital input cannot switch the light of an open source; empty if it can."""
-    if number is None or number < info.inputs:
+def _unreadable_trigger(values: Mapping[str, Any], info: SourceInfo) -> str:
+    """Return why an open source cannot read the trigger's input; empty if it can or has none."""
+    action, number = values.get('trigger.action', 'none'), int(values.get('trigger.input', -1))
+    if action == 'none' or number < 0 or number < info.inputs:
         return ''
     if info.inputs:
-        return (f'trigger.action cannot be light with trigger.input {number}: this box has '
+        return (f'trigger.action cannot be {action} with trigger.input {number}: this box has '
                 f'{info.inputs} that can be read, numbered from 0')
     if info.transport == 'v4l2':
-        return ('trigger.action cannot be light: over V4L2 the kernel does not read the inputs of '
-                'this box; set transport to usb')
-    return 'trigger.action cannot be light: this source has no digital inputs'
+        return (f'trigger.action cannot be {action}: over V4L2 the kernel does not read the '
+                'inputs of this box; set transport to usb')
+    return f'trigger.action cannot be {action}: this source has no digital inputs'
 
 
 def collect_garbage() -> None:

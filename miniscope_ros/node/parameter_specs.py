@@ -344,9 +344,10 @@ def _window(values: Mapping[str, Any]) -> str | None:
 
 
 def _trigger(values: Mapping[str, Any]) -> str | None:
-    if values.get('trigger.action') != 'light' or values.get('trigger.input', -1) >= 0:
+    action = values.get('trigger.action', 'none')
+    if action == 'none' or values.get('trigger.input', -1) >= 0:
         return None
-    return 'trigger.action light needs a trigger.input: set it to the number of the input first'
+    return f'trigger.action {action} needs a trigger.input: set it to the number of the input first'
 
 
 def _ceiling(name: str) -> Rule:

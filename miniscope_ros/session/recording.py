@@ -50,6 +50,7 @@ _log = logging.getLogger('miniscope_ros.session')
 _STEP_S = 0.05  # between two looks at what the scopes publish
 _GUARD_S = 0.25  # between two looks of the guard
 _LISTENS_S = 20.0  # for the recorder to subscribe to all topics
+_KNOWN_S = 5.0  # for a scope to report the level of the trigger
 _DARK_S = 6.0  # for the scopes to go dark after an error; a node promises 4 s
 _DARK_AT_END_S = 8.0  # the same at an orderly end, where the last frame is published first
 _TAKEN_S = 0.5  # for a recorder that reports nothing to take what has arrived
@@ -233,8 +234,10 @@ class Recording:
             return
         self._say(RecordingState.WAITING_FOR_TRIGGER)
         on_begun()
-        said = time.monotonic()
+        began = said = time.monotonic()
         while not trigger.is_high():
+            if trigger.is_unknown and time.monotonic() - began > _KNOWN_S:
+                raise ConfigurationError(trigger.unknown)
             if self._stop.is_set() or self._graph.stop.is_set():
                 raise Interrupted('told to end')
             self._recorder_is_well()

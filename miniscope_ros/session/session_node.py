@@ -259,7 +259,8 @@ class SessionNode(Node):  # type: ignore[misc]
 def _trigger(links: list[ScopeLink], parameters: dict[str, dict[str, Any]]) -> Trigger | None:
     """Return the input that starts and stops recordings, if a scope names one."""
     for link in links:
-        values = {**link.device.parameters, **parameters[link.name]}
+        # What the session file says of the trigger holds for a scope that runs already, too.
+        values = {**parameters[link.name], **link.device.parameters}
         number = values.get('trigger.input', -1)
         if values.get('trigger.action') == 'record' and isinstance(number, int) and number >= 0:
             return Trigger(link, number)

@@ -21,6 +21,17 @@ class Trigger:
         self._number = number
         self._since: dict[bool, float] = {}
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the scope has not reported the level of its inputs."""
+        return self._link.levels < 0
+
+    @property
+    def unknown(self) -> str:
+        """What to say where the level stays unknown."""
+        return (f'{self._link.name} does not report its digital inputs, so the trigger cannot be '
+                'read: set its transport to usb, or trigger.action to none')
+
     def is_high(self) -> bool:
         """Whether the input has been high for long enough; an unknown level is not high."""
         return self._holds(True)

@@ -1,17 +1,19 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""trigger.action light at the node: taken where the inputs can be read, else refused with why."""
+"""The trigger at the node: taken where the inputs can be read, else refused with why."""
 from pathlib import Path
 
 from listening import Listener
 from node_process import scope_node
+import pytest
 from virtual_daq import BoxConfig, VirtualDaq
 
 QUIET = {'auto_start': False}
 
 
-def test_it_is_refused_where_the_inputs_cannot_be_read(tmp_path: Path) -> None:
-    light = {'trigger.input': 0, 'trigger.action': 'light'}
+@pytest.mark.parametrize('action', ['light', 'record'])
+def test_it_is_refused_where_the_inputs_cannot_be_read(action: str, tmp_path: Path) -> None:
+    light = {'trigger.input': 0, 'trigger.action': action}
     with VirtualDaq(tmp_path, [BoxConfig(), BoxConfig(open_ephys=True)]) as rig:
         with (scope_node({**QUIET, **light, 'device': rig.boxes[0].by_path,
                           'transport': 'v4l2'}) as node, Listener('/miniscope') as ear):

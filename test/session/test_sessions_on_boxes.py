@@ -73,7 +73,7 @@ def wait_until_armed(session: Session, seen: set[str]) -> None:
 
 
 def test_recordings_follow_a_digital_input(tmp_path: Path) -> None:
-    with VirtualDaq(tmp_path, [BoxConfig(kernel='fixed_firmware', rate=30.0)]) as rig:
+    with VirtualDaq(tmp_path, [BoxConfig(open_ephys=True, rate=30.0)]) as rig:
         box = rig.box
         file = write_session(
             tmp_path, {'a': {'trigger.action': 'record', 'trigger.input': 0}},
