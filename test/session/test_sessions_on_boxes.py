@@ -105,3 +105,15 @@ def test_recordings_follow_a_digital_input(tmp_path: Path) -> None:
             assert told['scopes']['/a']['first_index'] == 0
             assert certificate.verify(bag) == []
             assert [note.text for note in messages(bag)['/session/notes']] == ['by the input']
+
+
+def test_a_trigger_that_nobody_can_read_is_told_and_not_waited_for(
+        rig: VirtualDaq, tmp_path: Path) -> None:
+    trigger = {'trigger.action': 'record', 'trigger.input': 0}
+    file = write_session(tmp_path, {'a': trigger})
+    with scope_node({**LIT, 'device': rig.boxes[0].by_path}, remap={'__node': 'a'}), \
+            session_node(file) as session:
+        session.start()
+        told = session.wait_for(RecordingStatus.FAILED)
+        assert '/a does not report its digital inputs' in told.message
+        assert session.node.stop() == 1
