@@ -56,6 +56,7 @@ class Watch:
         self._guard = Lock()
         self._note: Note | None = None  # of what is open, or was not known dark when closed
         self._open = False
+        self._lighting = False  # it was announced, and the source may not have begun yet
         self._lock: DeviceLock | None = None
         self._watcher: _Watcher | None = None
         self._over = Event()
@@ -85,6 +86,7 @@ class Watch:
     def lighting(self) -> None:
         """Note that the light is about to be switched on."""
         with self._guard:
+            self._lighting = True
             self._send('lit')
 
     def closed(self, dark: bool | None) -> None:
@@ -112,7 +114,7 @@ class Watch:
         self._over.set()
 
     def _release(self) -> None:
-        self._open = False
+        self._open = self._lighting = False
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -159,7 +161,10 @@ class Watch:
                 if lit and time.monotonic() > asked_to_end + _END_S:
                     return
             with self._guard:
-                self._send('lit' if lit else 'dark')
+                # Not dark between the announcement and the light itself: a node that hangs
+                # before its next sign of life would be taken for dark for ever.
+                self._lighting = self._lighting and not lit
+                self._send('lit' if lit or self._lighting else 'dark')
 
     def _send(self, line: str) -> None:
         if self._watcher is None:

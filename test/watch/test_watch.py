@@ -72,6 +72,26 @@ def test_a_node_that_is_stopped_is_ended(tmp_path: Path) -> None:
         assert rig.box.led == 0.0
 
 
+def test_a_light_that_is_announced_is_watched_before_it_is_on(tmp_path: Path) -> None:
+    script = """
+import ctypes
+from threading import Event, Semaphore
+from miniscope_ros.watch.watch import Watch
+asked = Semaphore(0)
+# The source has not begun yet.
+watch = Watch(lambda: asked.release() or False, Event(), 'Miniscope_V4_BNO')
+watch.opening('/dev/video0', '1-1')
+watch.lighting()
+for _ in range(3):
+    asked.acquire()
+ctypes.PyDLL(None).sleep(1000)
+"""
+    with VirtualDaq(tmp_path, [BoxConfig()]) as rig:
+        hanging = NodeProcess(python=('-c', script), environment=rig.environ())
+        assert hanging.wait() == -watcher.STALLED
+        assert 'is dark' in hanging.output
+
+
 def test_a_node_that_is_dark_and_closed_is_left_alone(tmp_path: Path) -> None:
     with VirtualDaq(tmp_path, [BoxConfig()]) as rig, lit_node(rig) as node:
         assert node.stop() == 0
