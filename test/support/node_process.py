@@ -155,6 +155,9 @@ def scope_node(
         if node.alive:
             assert node.stop() == 0, node.output
         assert tracebacks or 'Traceback' not in node.output, node.output
+    except Exception:
+        print(node.output)  # pytest shows it where the test fails
+        raise
     finally:
         if node.alive:
             node.kill()
