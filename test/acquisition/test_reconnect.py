@@ -112,7 +112,7 @@ def growth(process: psutil.Process) -> tuple[int, int, int]:
 
 
 @pytest.mark.parametrize('cycles', [
-    10, pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(1200)])])
+    5, pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(1200)])])
 def test_replugging_again_and_again(
         tmp_path: Path, cycles: int, caplog: pytest.LogCaptureFixture) -> None:
     process = psutil.Process()

@@ -16,7 +16,7 @@ import yaml
 
 CATALOGUE = Path(__file__).parents[2] / 'miniscope_ros' / 'daq' / 'device_types.yaml'
 V4 = load_catalogue()['Miniscope_V4_BNO']
-ALONGSIDE = 4  # runs wait most of their time
+ALONGSIDE = 8  # runs wait most of their time
 USER = {'turn left', 'nose down', 'tilt right'}
 
 
@@ -47,9 +47,10 @@ class LightsUp:
     def __call__(self, box: Box, line: str, program: 'subprocess.Popen[str]') -> None:
         if f' {self._line}  ' not in line:
             return
-        for _ in range(self._time):
-            box.wait(lambda: box.streaming, 60)
-            box.wait(lambda: not box.streaming, 60)
+        # Starts of the stream are counted: a short pause between two could be overlooked.
+        last = int(box.state['streams']) + self._time - box.streaming
+        box.wait(lambda: box.state['streams'] >= last, 60)
+        box.wait(lambda: not box.streaming, 60)
         box.leave_packets(V4.controls['led'].packets(40.0))
 
 
