@@ -347,7 +347,8 @@ def _trigger(values: Mapping[str, Any]) -> str | None:
     action = values.get('trigger.action', 'none')
     if action == 'none' or values.get('trigger.input', -1) >= 0:
         return None
-    return f'trigger.action {action} needs a trigger.input: set it to the number of the input first'
+    return (f'trigger.action {action} needs a trigger.input: '
+            'set it to the number of the input first')
 
 
 def _ceiling(name: str) -> Rule:

@@ -23,12 +23,12 @@ class Trigger:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether the scope has not reported the level of its inputs."""
+        """Return whether the scope has not reported the level of its inputs."""
         return self._link.levels < 0
 
     @property
     def unknown(self) -> str:
-        """What to say where the level stays unknown."""
+        """Return what to say where the level stays unknown."""
         return (f'{self._link.name} does not report its digital inputs, so the trigger cannot be '
                 'read: set its transport to usb, or trigger.action to none')
 

@@ -363,7 +363,9 @@ def test_every_fault_of_a_frame_one_by_one(tmp_path: Path) -> None:
         assert scope.status.losses.damaged == 4 * 3 == scope.status.damaged
         truth = {int(record['frame']): record for record in scope.box.frames}
         predicted = [one for one in scope.ear.frames if one.stamp_source is StampSource.PREDICTED]
-        assert scope.status.bad_stamps == len(predicted) >= 4 * 4
+        stamps = Fault.STAMP_ZERO | Fault.STAMP_BACK | Fault.STAMP_FAR | Fault.STAMP_NONE
+        bad = sum(place in told for place, fault in places.items() if fault & stamps)
+        assert scope.status.bad_stamps == len(predicted) >= bad > 0
         # On a computer that is late a guess may be so, too, even later than the next real stamp.
         late_ns = [one.frame.sample.receive_ns - truth[one.number]['end_ns']
                    for one in scope.ear.frames]

@@ -4,8 +4,7 @@
 from listening import Listener
 from miniscope_ros.acquisition.frame_accounting import Frame
 from miniscope_ros.acquisition.loss import FrameLoss
-from miniscope_ros.model import (
-    Content, Evidence, RawFrame, ReadingStatus, SourceInfo, StampSource)
+from miniscope_ros.model import Content, Evidence, RawFrame, ReadingStatus, SourceInfo, StampSource
 from miniscope_ros.node.display_topic import DisplayTopic
 from miniscope_ros.node.packers import Packers, to_time
 from miniscope_ros.node.parameter_specs import common_specs

@@ -237,7 +237,7 @@ def simulated_time_is_followed(name: str, **given) -> None:
         assert reports  # they do not wait for a clock
         # On a busy computer these are true.
         allowed = (r'WARN(?!.*(sync output was switched|being lost|skips pictures|runs as root|'
-                       r'no time has come))')
+                   r'no time has come))')
         assert not node.said(allowed)
 
 

@@ -162,7 +162,7 @@ def test_split_files_are_each_complete_and_one_recording(tmp_path: Path) -> None
     file = write_session(tmp_path, {'a': SIMULATED}, record={
         'recorder': 'builtin', 'split_gb': 0.004})
     with session_node(file, '--programs', '--start') as session:
-        session.ear.wait_for(session.ear.listen('frame_info'), 150)
+        session.ear.wait_for(session.ear.listen('frame_info'), 190)
         assert session.stop().success
         assert session.node.stop() == 0
     bag = only_bag(tmp_path / 'bags')

@@ -62,6 +62,7 @@ class Bag:
         """
         self.path = path
         self.progress = 0.0  # how far messages() has come, 0..1
+        self.is_damaged = False  # a file is, as far as it has been read
         self.compressed_messages = False  # seen any; their order is that of no clock
         self._types = get_typestore(Stores.LATEST)
         self._tried: set[str] = set()
@@ -102,6 +103,7 @@ class Bag:
                         message = unpacked
                     yield message
             except Incomplete as error:
+                self.is_damaged = True
                 self.note(f'{file.name}: {error}')
             done += share
         self.progress = 1.0

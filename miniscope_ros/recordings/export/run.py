@@ -66,7 +66,9 @@ def check(options: Options) -> ExitStatus:
             progress(done)
     is_good = _report(bag, session, brightness, None, Path(f'{options.bag_name}_report.png'))
     status = _report_problems(bag, everything)
-    return status if is_good or status == ExitStatus.FAILED else ExitStatus.NOT_GOOD
+    if is_good or status == ExitStatus.FAILED or bag.is_damaged:
+        return status  # what the damage of a file has cost is not in the report
+    return ExitStatus.NOT_GOOD
 
 
 def export(options: Options) -> ExitStatus:
