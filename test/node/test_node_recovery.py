@@ -274,3 +274,23 @@ def test_what_a_stopped_subscriber_costs_is_told(box: Box) -> None:
         for before, after in pairwise(infos):
             assert after.frame_index == before.frame_index + 1
             assert after.capture_index == before.capture_index + 1 + after.lost_before
+
+
+def test_a_subscriber_that_stood_still_hears_again(box: Box) -> None:
+    with Listener() as ear, scope_node() as node:
+        images = ear.listen('image_raw', keep=stamp_ns)
+        ear.wait_for(images, 5)
+        process = subscriber(0.0)
+        try:
+            process.send_signal(signal.SIGSTOP)
+            ear.wait_for(images, len(images) + 60)  # its port is found to give no sign of life
+            process.send_signal(signal.SIGCONT)
+            # It cannot have heard more so far than there was.
+            assert process.stdout is not None
+            for _ in range(len(images) + 90):
+                assert process.stdout.readline() == 'got\n'
+        finally:
+            shared_memory.note(process.pid)
+            process.kill()
+            process.wait()
+        assert node.alive

@@ -232,7 +232,8 @@ def test_a_scope_that_is_started_again_is_recorded_on(tmp_path: Path) -> None:
             started[0].kill()
             count = len(infos)
             started.append(NodeProcess(SIMULATED, remap={'__node': 'a'}))
-            ear.wait_for(infos, count + 40)
+            # Discovery is repeated every 3 s where a message of it was lost.
+            ear.wait_for(infos, count + 200)
             recording.send_signal(signal.SIGINT)
             assert started[-1].stop() == 0
             assert recording.wait() == 0, recording.output

@@ -17,6 +17,7 @@ import subprocess
 import sys
 from threading import Condition, Thread
 
+from node_process import PATIENCE
 import shared_memory
 
 TOPICS = ('image_raw', 'image_display', 'frame_info')
@@ -36,11 +37,13 @@ class Crowd:
         self._changed = Condition()
         self._nursery = subprocess.Popen(
             [sys.executable, __file__, scope], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True)
+            text=True, start_new_session=True)  # a group of their own, for end
         self._reader = Thread(target=self._read)
         self._reader.start()
         for _ in range(SIZE):
             self._start()
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self._alive) == SIZE, PATIENCE)
 
     def _read(self) -> None:
         assert self._nursery.stdout is not None
@@ -65,6 +68,7 @@ class Crowd:
                 self._changed.wait_for(lambda: any(self._alive.values()), HEARS_S)
             else:
                 self._changed.wait_for(lambda: not all(self._alive.values()), 0.2)
+            self._changed.wait_for(lambda: self._alive, PATIENCE)
             young = [pid for pid, hears in self._alive.items() if not hears]
             old = [pid for pid, hears in self._alive.items() if hears]
             choice = young if young and (not old or self._random.random() < YOUNG) else old
@@ -79,14 +83,11 @@ class Crowd:
             shared_memory.remove_noted()
 
     def end(self) -> None:
-        """Kill them all."""
+        """Kill them all, those that have just begun, too."""
         with self._changed:
             for pid in self._alive:
                 shared_memory.note(pid)
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        assert self._nursery.stdin is not None
-        self._nursery.stdin.close()
+        os.killpg(self._nursery.pid, signal.SIGKILL)
         self._nursery.wait()
         self._reader.join()
         shared_memory.remove_noted()
