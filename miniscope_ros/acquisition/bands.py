@@ -9,9 +9,14 @@ tissue differs from column to column, and lies still or moves as a whole.
 
 from __future__ import annotations
 
+import math
+from typing import TypeAlias
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+Profile: TypeAlias = NDArray[np.float32]
 
 _STRIPS = 5  # parts of the picture, side by side, that must show the same wave
 _COLUMNS = 64  # [px] of a strip that are looked at: more would cost more and tell no more
@@ -31,62 +36,79 @@ class Bands:
 
     def __init__(self, width: int, height: int) -> None:
         """Prepare for frames of a size [px]."""
-        apart = width // _STRIPS
-        columns = min(apart, _COLUMNS)
-        self._strips = [slice(first, first + columns)
-                        for first in range((apart - columns) // 2, width - columns + 1, apart)]
-        self._columns = np.float32(columns)
-        self._height = height
-        self._profile: NDArray[np.float32] | None = None
-        self._common: NDArray[np.complexfloating] | None = None  # waves of the frame before
+        self._apart = width // _STRIPS
+        columns = min(self._apart, _COLUMNS)
+        self._first = (self._apart - columns) // 2
+        self._width = width
+        # A strip's part of a row is copied as one item: all strips at one go.
+        self._pixels = np.empty((height, _STRIPS), np.dtype((np.void, columns)))
+        self._share = 1 / columns
+        self._profile: Profile | None = None
+        self._level = 0.0  # mean of the profile
+        self._before: Profile | None = None  # change of the frame before, mean of the strips
         self._frames = 0  # in the profile
         self._unlike = 0  # frames in a row under another light
 
     def banded(self, image: NDArray[np.uint8]) -> bool:
         """Return whether a frame, shape (height, width), has bands."""
-        profile = np.stack([
-            cv2.reduce(image[:, strip], 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)[:, 0]
-            for strip in self._strips]) / self._columns
+        profile = self._means(image)
         level = _mean(profile)
         if level < _BRIGHT:
             return False
         if self._profile is None:
-            self._profile, self._frames = profile, 1
+            self._begin(profile, level)
             return False
-        usual = self._profile
-        scale = level / _mean(usual)
+        scale = level / self._level
         if not _LIGHT[0] < scale < _LIGHT[1]:
             self._unlike += 1
             if self._unlike >= _KNOWN:  # another light, not a blink: learn anew
-                self._profile, self._frames = profile, 1
+                self._begin(profile, level)
             return False
         self._unlike = 0
-        banded = self._frames >= _KNOWN and self._wave(profile - np.float32(scale) * usual)
+        banded = self._frames >= _KNOWN and self._wave(
+            cv2.scaleAdd(self._profile, -scale, profile))
         self._frames += 1
         # Moving bands cancel out in the mean.
-        share = np.float32(max(_LEARNING, 1 / self._frames))
-        self._profile = usual + share * (profile - usual)
+        share = max(_LEARNING, 1 / self._frames)
+        cv2.accumulateWeighted(profile, self._profile, share)
+        self._level += share * (level - self._level)
         return banded
 
-    def _wave(self, change: NDArray[np.float32]) -> bool:
-        """Return whether all strips, shape (strips, height), changed by the same wave, anew."""
-        # The mean of the strips' waves; nearly always it is so weak that this tells enough.
-        common = np.fft.rfft(cv2.reduce(change, 0, cv2.REDUCE_AVG)[0])[_SLOWEST:]
-        power = np.abs(common)
-        if 2 * float(power.max()) / self._height <= _AMPLITUDE:
-            self._common = common
+    def _begin(self, profile: Profile, level: float) -> None:
+        self._profile, self._level, self._frames = profile, level, 1
+
+    def _means(self, image: NDArray[np.uint8]) -> Profile:
+        """Return the mean grey value of each row, shape (height, strips)."""
+        pixels = self._pixels
+        pixels[...] = np.ndarray(
+            pixels.shape, pixels.dtype, image, self._first, (self._width, self._apart))
+        sums = cv2.reduce(
+            pixels.view(np.uint8).reshape(pixels.size, -1), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
+        return cv2.multiply(sums, self._share).reshape(pixels.shape)
+
+    def _wave(self, change: Profile) -> bool:
+        """Return whether all strips, shape (height, strips), changed by the same wave, anew."""
+        mean = cv2.reduce(change, 1, cv2.REDUCE_AVG)
+        before, self._before = self._before, mean
+        # A wave has half of its squared amplitude as variance: nearly always this tells enough.
+        if cv2.meanStdDev(mean)[1][0, 0] <= _AMPLITUDE / math.sqrt(2):
             return False
-        waves = np.fft.rfft(change)[:, _SLOWEST:]
-        agreed = power * (power > _AGREEMENT * np.abs(waves).mean(axis=0))
+        common = _waves(mean)[:, 0]
+        power = np.abs(common)
+        agreed = power * (power > _AGREEMENT * np.abs(_waves(change)).mean(axis=1))
         strongest = int(agreed.argmax())
-        before, self._common = self._common, common
         return bool(
-            2 * agreed[strongest] / self._height > _AMPLITUDE
+            2 * agreed[strongest] / len(change) > _AMPLITUDE
             and agreed[strongest] > _PROMINENCE * power.mean()
             and (before is None
-                 or abs(common[strongest] - before[strongest]) > _MOVED * power[strongest]))
+                 or abs((common - _waves(before)[:, 0])[strongest]) > _MOVED * power[strongest]))
 
 
-def _mean(profile: NDArray[np.float32]) -> float:
+def _waves(change: Profile) -> NDArray[np.complexfloating]:
+    """Return the waves of each column, shape (waves, columns), from _SLOWEST on."""
+    return np.fft.rfft(change, axis=0)[_SLOWEST:]
+
+
+def _mean(profile: Profile) -> float:
     """Return the mean of all values; numpy takes three times as long."""
     return cv2.sumElems(profile)[0] / profile.size

@@ -16,6 +16,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 BLOCK_PIXELS = 16_368 // 2
@@ -53,80 +54,86 @@ class Seams:
         # at the end: another seam, one block before the end.
         self._last_begin = size - BLOCK_PIXELS - 2 * width
         self._width = width
-        self._rows = np.empty((self._count + 1, _ROWS, _GROUPS), _ITEM)
+        self._rows = np.empty((_ROWS, self._count + 1, _GROUPS), _ITEM)
         self._steps: deque[NDArray[np.float32]] = deque(maxlen=_REMEMBERED)
         self._usual: NDArray[np.float32] = np.zeros(self._count + 1, np.float32)
         self._since_median = 0
-        self._before: NDArray[np.float32] | None = None  # the last good frame's means
+        # The last good frame's means below each seam, between two rows that fit nothing; seen
+        # as what stood one block before each seam, at it, and one block after it.
+        self._before = np.full((max(self._count, 1) + 2, _GROUPS), np.inf, np.float32)
+        self._around = sliding_window_view(
+            self._before, max(self._count, 1), axis=0).transpose(0, 2, 1)
+        self._brightness = 0.0  # of those means; 0: there was no good frame yet
 
     def misplaced(self, image: NDArray[np.uint8]) -> bool:
         """Return whether blocks of a frame, shape (height, width), are not where they belong."""
         if self._count < 1:
             return False
         means = self._means(image)
-        if _mean(means.reshape(len(means), -1)) < _BRIGHT:
+        rows = means[2, :-1]
+        brightness = _mean(rows)
+        if brightness < _BRIGHT:
             return False
-        differences = _mean_differences(
-            means[:, 1:].reshape(-1, means.shape[2]), means[:, :-1].reshape(-1, means.shape[2])
-        ).reshape(-1, _ROWS - 1)
-        step = differences[:, 1]
-        beside = (differences[:, 0] + differences[:, 2]) / 2
-        limit = _FACTOR * np.maximum(beside, self._usual) + _FLOOR
-        if (step > limit).any() or self._shifted(means[:-1, 2]):
+        above, step, below = cv2.reduce(
+            cv2.absdiff(means[1:], means[:-1]).reshape(-1, _GROUPS), 1, cv2.REDUCE_AVG,
+        ).reshape(_ROWS - 1, -1)
+        limit = _FACTOR * np.maximum((above + below) / 2, self._usual) + _FLOOR
+        if (step > limit).any() or self._shifted(rows, brightness):
             return True
-        self._learn(step, means[:-1, 2])
+        self._learn(step, rows, brightness)
         return False
 
     def _means(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """
-        Return the means of groups of pixels around each seam, shape (seams + 1, 4, groups).
+        Return the means of groups of pixels around each seam, shape (4, seams + 1, groups).
 
         A row that begins at a seam continues the row that ends there: as the pixels follow each
         other by the image's width, those of the one stand below those of the other.
         """
         pixels = image.reshape(-1)
         rows = self._rows
-        strides = (self._width, self._width // _GROUPS)
-        rows[:-1] = np.ndarray(
-            rows[:-1].shape, _ITEM, pixels, self._begin, (BLOCK_PIXELS, *strides))
-        rows[-1] = np.ndarray(rows[-1].shape, _ITEM, pixels, self._last_begin, strides)
+        row, group = self._width, self._width // _GROUPS
+        rows[:, :-1] = np.ndarray(
+            rows[:, :-1].shape, _ITEM, pixels, self._begin, (row, BLOCK_PIXELS, group))
+        rows[:, -1] = np.ndarray(rows[:, -1].shape, _ITEM, pixels, self._last_begin, (row, group))
         sums = cv2.reduce(
             rows.view(np.uint8).reshape(-1, _GROUP), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
         means: NDArray[np.float32] = sums.reshape(rows.shape) / np.float32(_GROUP)
         return means
 
-    def _shifted(self, rows: NDArray[np.float32]) -> bool:
+    def _shifted(self, rows: NDArray[np.float32], brightness: float) -> bool:
         """
         Return whether the end of the frame shows what stood one block before or after it.
 
-        rows are the means below each seam, shape (seams, groups). So a block is found that is
-        lost or repeated where its own seam shows no step, in a dark or saturated part.
+        rows are the means below each seam, shape (seams, groups), brightness is theirs. So a
+        block is found that is lost or repeated where its own seam shows no step, in a dark or
+        saturated part.
         """
-        before = self._before
-        if before is None:
+        if not self._brightness:
             return False
-        scale = _mean(rows) / _mean(before)
+        scale = brightness / self._brightness
         if not 1 / _SAME_LIGHT < scale < _SAME_LIGHT:
             return False
-        before = before * np.float32(scale)
-        unmoved = _mean_differences(rows, before)
+        apart = rows - self._around * np.float32(scale)
+        differences = cv2.reduce(
+            np.abs(apart, apart).reshape(-1, _GROUPS), 1, cv2.REDUCE_AVG).reshape(3, -1)
+        later, unmoved, earlier = differences
+        # Nearly always no seam fits better after a shift; then no row of them does.
+        if not (differences < np.float32(_SHIFT_SHARE) * unmoved).any():
+            return False
         return _fits_better(
-            np.array((_mean_differences(rows[1:], before[:-1]),
-                      _mean_differences(rows[:-1], before[1:]))),
-            np.array((unmoved[1:], unmoved[:-1])))
+            np.array((later[1:], earlier[:-1])), np.array((unmoved[1:], unmoved[:-1])))
 
-    def _learn(self, step: NDArray[np.float32], rows: NDArray[np.float32]) -> None:
-        self._before = rows
+    def _learn(
+        self, step: NDArray[np.float32], rows: NDArray[np.float32], brightness: float,
+    ) -> None:
+        self._before[1:-1] = rows
+        self._brightness = brightness
         self._steps.append(step)
         self._since_median += 1
         if self._since_median >= min(_MEDIAN_EVERY, len(self._steps)):
             self._since_median = 0
             self._usual = np.median(np.stack(self._steps), axis=0).astype(np.float32)
-
-
-def _mean_differences(rows: NDArray[np.float32], others: NDArray[np.float32]) -> Any:
-    """Return the mean absolute difference of each pair of rows, shape (rows,)."""
-    return cv2.reduce(cv2.absdiff(rows, others), 1, cv2.REDUCE_AVG)[:, 0]
 
 
 def _fits_better(moved: Any, unmoved: Any) -> bool:

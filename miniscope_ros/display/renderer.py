@@ -104,9 +104,12 @@ class DifferenceScale:
              out: NDArray[np.uint8]) -> None:
         """Write DIFFERENCE_ZERO + gain * (image - background) to out; all of one shape."""
         some = (slice(None, None, _PEAK_STEP),) * 2
-        sample = np.subtract(image[some], background[some], dtype=np.float32).ravel()
-        place = min(len(sample) - 1, int(_PEAK_SHARE * len(sample)))
-        peak = float(np.partition(sample, place)[place])
+        sample = np.subtract(image[some], background[some], dtype=np.float32)
+        brighter = max(1, sample.size - int(_PEAK_SHARE * sample.size))  # than the peak, or it
+        # Differences below the floor make no peak; mostly that is all of them.
+        high = sample[sample > _PEAK_FLOOR]
+        peak = (float(np.partition(high, -brighter)[-brighter]) if high.size >= brighter
+                else _PEAK_FLOOR)
         elapsed = max(0.0, stamp_s - self._stamp_s)
         self._stamp_s = stamp_s
         self._peak = max(
