@@ -42,7 +42,7 @@ class Bands:
         self._width = width
         # A strip's part of a row is copied as one item: all strips at one go.
         self._pixels = np.empty((height, _STRIPS), np.dtype((np.void, columns)))
-        self._share = 1 / columns
+        self._columns = np.float32(columns)
         self._profile: Profile | None = None
         self._level = 0.0  # mean of the profile
         self._before: Profile | None = None  # change of the frame before, mean of the strips
@@ -66,7 +66,7 @@ class Bands:
             return False
         self._unlike = 0
         banded = self._frames >= _KNOWN and self._wave(
-            cv2.scaleAdd(self._profile, -scale, profile))
+            profile - np.float32(scale) * self._profile)
         self._frames += 1
         # Moving bands cancel out in the mean.
         share = max(_LEARNING, 1 / self._frames)
@@ -84,11 +84,12 @@ class Bands:
             pixels.shape, pixels.dtype, image, self._first, (self._width, self._apart))
         sums = cv2.reduce(
             pixels.view(np.uint8).reshape(pixels.size, -1), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
-        return cv2.multiply(sums, self._share).reshape(pixels.shape)
+        means: Profile = sums.reshape(pixels.shape) / self._columns
+        return means
 
     def _wave(self, change: Profile) -> bool:
         """Return whether all strips, shape (height, strips), changed by the same wave, anew."""
-        mean = cv2.reduce(change, 1, cv2.REDUCE_AVG)
+        mean = np.asarray(cv2.reduce(change, 1, cv2.REDUCE_AVG), np.float32)
         before, self._before = self._before, mean
         # A wave has half of its squared amplitude as variance: nearly always this tells enough.
         if cv2.meanStdDev(mean)[1][0, 0] <= _AMPLITUDE / math.sqrt(2):

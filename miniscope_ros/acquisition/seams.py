@@ -74,9 +74,9 @@ class Seams:
         brightness = _mean(rows)
         if brightness < _BRIGHT:
             return False
-        above, step, below = cv2.reduce(
-            cv2.absdiff(means[1:], means[:-1]).reshape(-1, _GROUPS), 1, cv2.REDUCE_AVG,
-        ).reshape(_ROWS - 1, -1)
+        apart = cv2.absdiff(means[1:], means[:-1]).reshape(-1, _GROUPS)
+        above, step, below = np.asarray(
+            cv2.reduce(apart, 1, cv2.REDUCE_AVG), np.float32).reshape(_ROWS - 1, -1)
         limit = _FACTOR * np.maximum((above + below) / 2, self._usual) + _FLOOR
         if (step > limit).any() or self._shifted(rows, brightness):
             return True
