@@ -15,12 +15,10 @@ from collections import deque
 from typing import Any
 
 import cv2
+from miniscope_ros.daq.firmware import BLOCK_PIXELS
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-
-BLOCK_PIXELS = 16_368 // 2
-"""Pixels in a DMA block of the DAQ box: YUYV has two bytes for each."""
 
 _ROWS = 4  # two above a seam, two below it
 _GROUPS = 16  # in a row, evenly spread: more would cost more and tell no more

@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
             bag=options.bag, out=options.out, formats=tuple(options.formats),
             codec=options.codec, frames_per_file=options.frames_per_file, animal=options.animal,
             metadata=options.metadata, align=options.align,
-            force=options.force)
+            force=options.force, repair=options.repair)
         return check(chosen) if options.check else export(chosen)
     except KeyboardInterrupt:
         _say('interrupted; nothing was exported')
@@ -86,6 +86,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
                         help='a CSV file with the times [s] of the sync edges (both directions) '
                              'as another recorder saw them: aligned.csv gives for each frame the '
                              'time on its clock')
+    parser.add_argument('--repair', action='store_true',
+                        help='write a second copy of the videos into the folder "repaired", with '
+                             'misplaced blocks in order where that can be told; repairs.csv '
+                             'lists what was done')
     parser.add_argument('--force', action='store_true',
                         help='replace an earlier export in OUT, if nothing in it was changed '
                              'or added')
@@ -95,6 +99,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     if options.frames_per_file < 1:
         parser.error(f'--frames-per-file is {options.frames_per_file}; it has to be 1 or more')
     options.formats = options.formats or ['miniscope_daq']
+    if options.repair and (options.out is None or 'miniscope_daq' not in options.formats):
+        parser.error('--repair writes videos: it needs OUT and --format miniscope_daq')
     return options
 
 

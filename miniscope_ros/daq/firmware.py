@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 
 _log = logging.getLogger(__name__)
 
+BLOCK_PIXELS = 16_368 // 2
+"""Pixels in a DMA block of the box; YUYV has two bytes for each."""
+
 OPEN_EPHYS_UNIT = uuid.UUID('b33905c0-5500-4fee-9058-2c3efd330bb9').bytes_le
 
 _WRITE_GAP = 128e-6

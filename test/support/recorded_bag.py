@@ -52,6 +52,7 @@ class Scope:
     uncounted: set[int] = field(default_factory=set)  # frames whose device count is unknown
     inputs: dict[int, int] = field(default_factory=dict)  # levels from which frame on
     notes: dict[int, str] = field(default_factory=dict)  # before which frame
+    content: dict[int, int] = field(default_factory=dict)  # of frames that are not OK
 
     def index(self, number: int) -> int:
         """Return the frame_index of the number-th recorded frame."""
@@ -154,7 +155,7 @@ class Scope:
                 stamp_source=0, digital_inputs=self.levels(number),
                 time_ms=self.time_ms(number), device_time_ms=math.nan,
                 receive_time=types.types['builtin_interfaces/msg/Time'](sec=1, nanosec=0),
-                content=1, lost_uncertainty=0)
+                content=self.content.get(number, 1), lost_uncertainty=0)
             if self.orientation and number not in self.still:
                 qw, qx, qy, qz = self.quaternion(number)
                 yield 'orientation_rows', stamp, new(

@@ -12,20 +12,15 @@ from pathlib import Path
 import shutil
 from typing import Any
 
-import cv2
 from miniscope_ros.daq.catalogue import load_catalogue
-from miniscope_ros.errors import ConfigurationError, DeviceError
 from miniscope_ros.recordings.bag.tables import RecordedAcquisition, RecordedNote
 from miniscope_ros.recordings.export.frame_facts import filled_counts, frames_of_images, readings
 from miniscope_ros.recordings.export.session_data import SessionData
 from miniscope_ros.recordings.export.tables import write_tables
+from miniscope_ros.recordings.export.videos import CODECS, VideoFiles
 import numpy as np
 from numpy.typing import NDArray
 
-CODECS = {'ffv1': 'FFV1', 'grey': 'GREY', 'mjpg': 'MJPG'}
-"""Codec names and what the format calls them; all but MJPG keep every bit."""
-
-_RATE = 60.0  # the format's files all say so, whatever the rate was
 _GAINS = ('Low', 'Medium', 'High')
 _DEVICE_KEYS = {'led': 'led0', 'led2': 'led1', 'focus': 'ewl'}
 
@@ -49,31 +44,15 @@ class MiniscopeDaqWriter:
         self._frames_per_file = frames_per_file
         self._count = 0
         self._shape: tuple[int, ...] = ()
-        self._video: _Video | None = None
         folder.mkdir()
+        self._videos = VideoFiles(folder, codec, frames_per_file)
         self._stamps = (folder / 'timeStamps.csv').open('w', encoding='ascii')
         self._stamps.write('Frame Number,Time Stamp (ms),Buffer Index,DAQ Frame Number\n')
 
     def add(self, image: NDArray[np.uint8], row: int) -> None:
         """Append the image of a row; ConfigurationError for one that the files cannot hold."""
-        if not self._shape:
-            self._shape = image.shape
-            if self._codec == 'grey' and image.ndim == 3:
-                raise ConfigurationError('GREY holds no colour; use --codec ffv1 or mjpg')
-            height, width = image.shape[:2]
-            if height % 2 or width % 2:  # OpenCV's writer would crop them without a word
-                raise ConfigurationError(
-                    f'frames of {width}x{height} have an odd size, which OpenCV cannot write '
-                    'into a video; export them whole with --format nwb')
-        if image.shape != self._shape:
-            raise ConfigurationError(f'the image size changes from {self._shape} to '
-                                     f'{image.shape} at frame {self._count}')
-        number, place = divmod(self._count, self._frames_per_file)
-        if place == 0:
-            self._close_video()
-            self._video = _Video(self._folder / f'{number}.avi', self._codec, image.shape)
-        assert self._video is not None
-        self._video.add(image)
+        self._videos.add(image)
+        self._shape = image.shape
         time_ms = float(self._acquisition.images['time_ms'][row])
         self._stamps.write(f'{self._count},{round(time_ms + self._offset_ms)},0,'
                            f'{self._counts[row]}\n')
@@ -81,7 +60,7 @@ class MiniscopeDaqWriter:
 
     def finish(self) -> None:
         """Write what is left; DeviceError if a video is not what was written."""
-        self._close_video()
+        self._videos.finish()
         self._stamps.close()
         rows, _ = readings(self._acquisition)
         if len(rows):
@@ -95,15 +74,9 @@ class MiniscopeDaqWriter:
 
     def discard(self) -> None:
         """Close and delete what has been written."""
-        if self._video is not None:
-            self._video.release()
+        self._videos.release()
         self._stamps.close()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _close_video(self) -> None:
-        if self._video is not None:
-            self._video.finish()
-            self._video = None
 
     def _metadata(self) -> dict[str, Any]:
         acquisition = self._acquisition
@@ -172,56 +145,6 @@ def write_session(folder: Path, scopes: list[str], cameras: list[str], start_ns:
 def _configs(folder: Path, names: list[str]) -> dict[str, Any]:
     return {name: json.loads((folder / name / 'metaData.json').read_text(encoding='utf-8'))
             for name in names}
-
-
-class _Video:
-    """One file. OpenCV tells of no error while writing, so that it is read back at the end."""
-
-    def __init__(self, path: Path, codec: str, shape: tuple[int, ...]) -> None:
-        self._path = path
-        self._lossless = codec != 'mjpg'
-        self._count = 0
-        self._first: NDArray[np.uint8] | None = None
-        self._last: NDArray[np.uint8] | None = None
-        fourcc = cv2.VideoWriter.fourcc(*CODECS[codec])
-        self._writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, fourcc, _RATE,
-                                       (shape[1], shape[0]), len(shape) == 3)
-        if not self._writer.isOpened():
-            raise DeviceError(f'{path}: OpenCV cannot write {CODECS[codec]}; is there space, and '
-                              'was this OpenCV built with FFmpeg?')
-
-    def add(self, image: NDArray[np.uint8]) -> None:
-        self._first = image if self._first is None else self._first
-        self._last = image
-        self._writer.write(np.ascontiguousarray(image))
-        self._count += 1
-
-    def release(self) -> None:
-        self._writer.release()
-
-    def finish(self) -> None:
-        self.release()
-        reader = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
-        try:
-            count = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
-            read_first, first = reader.read()
-            read_last, last = read_first, first
-            if self._count > 1:  # there is no seeking in a file of one frame
-                reader.set(cv2.CAP_PROP_POS_FRAMES, self._count - 1)
-                read_last, last = reader.read()
-        finally:
-            reader.release()
-        if count != self._count or not read_first or not read_last:
-            raise DeviceError(f'{self._path} holds {count} of {self._count} frames; is the disk '
-                              'full?')
-        if self._lossless and not (_equal(first, self._first) and _equal(last, self._last)):
-            raise DeviceError(f'{self._path}: this OpenCV does not keep every bit; try '
-                              '--codec grey, or another OpenCV')
-
-
-def _equal(read: NDArray[Any], written: NDArray[np.uint8] | None) -> bool:
-    assert written is not None
-    return np.array_equal(read[:, :, 0] if written.ndim == 2 else read, written)
 
 
 def _gain(device_type: str, value: float) -> str:

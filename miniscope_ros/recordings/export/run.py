@@ -46,6 +46,7 @@ class Options:
     metadata: Path | None = None  # of the session
     align: str = ''  # sync edges as another recorder saw them: FILE or ACQUISITION=FILE
     force: bool = False
+    repair: bool = False  # a copy with misplaced blocks in order, beside the videos
 
     @property
     def bag_name(self) -> str:
@@ -167,6 +168,11 @@ def _writer_factories(options: Options, session: RecordedSession, data: SessionD
             folder / acquisitions[number].name, acquisitions[number],
             recording_start(acquisitions), number, options.codec, options.frames_per_file,
             session.notes))
+        if options.repair:
+            from miniscope_ros.recordings.export.repaired import RepairedWriter
+            factories.append(lambda folder, acquisitions, number: RepairedWriter(
+                folder / acquisitions[number].name, acquisitions[number], options.codec,
+                options.frames_per_file))
     if 'nwb' in options.formats:
         from miniscope_ros.recordings.export.nwb import NwbWriter
         factories.append(lambda folder, acquisitions, number: NwbWriter(
