@@ -17,9 +17,9 @@ from miniscope_ros.errors import DeviceError
 from miniscope_ros.recordings.bag.mcap import read_mcap
 from miniscope_ros.recordings.bag.message import FileCheck, Incomplete, Topic
 from miniscope_ros.recordings.frame_index import (
-    frame_index,
     FRAME_INFO,
     FrameRuns,
+    index_and_stamp,
     ORIENTATION_ROW,
 )
 
@@ -56,7 +56,8 @@ class Contents:
                 self.counts[topic.name] += 1
                 self.types[topic.name] = topic.msgtype
                 if topic.msgtype in (FRAME_INFO, ORIENTATION_ROW):
-                    self.runs.setdefault(topic.name, FrameRuns()).add(frame_index(message.data))
+                    self.runs.setdefault(topic.name, FrameRuns()).add(
+                        *index_and_stamp(message.data))
 
 
 def _wanted(topic: Topic) -> int:

@@ -15,17 +15,20 @@ FRAME_INFO = 'miniscope_msgs/msg/FrameInfo'
 ORIENTATION_ROW = 'miniscope_msgs/msg/OrientationRow'
 
 _LENGTH = struct.Struct('<I')
+_STAMP = struct.Struct('<iI')
 _INDEX = struct.Struct('<Q')
-_NAME = 16  # where the text frame_id begins: after encapsulation, stamp and its length
+_BEGIN = 4  # of the message, after the encapsulation: the stamp comes first
+_NAME = 16  # where the text frame_id begins: after stamp and its length
 
 
-def frame_index(data: bytes) -> int:
-    """Return frame_index of a serialized FrameInfo or OrientationRow, where it comes first."""
+def index_and_stamp(data: bytes) -> tuple[int, int]:
+    """Return frame_index and stamp [ns] of a serialized FrameInfo or OrientationRow."""
+    sec, nanosec = _STAMP.unpack_from(data, _BEGIN)
     length, = _LENGTH.unpack_from(data, _NAME - 4)
-    # The alignment counts from the end of the encapsulation's 4 bytes.
-    place = -(-(_NAME - 4 + length) // 8) * 8 + 4
+    # The alignment counts from the end of the encapsulation.
+    place = -(-(_NAME - _BEGIN + length) // 8) * 8 + _BEGIN
     index, = _INDEX.unpack_from(data, place)
-    return int(index)
+    return int(index), sec * 1_000_000_000 + nanosec
 
 
 @dataclass
@@ -35,6 +38,7 @@ class Run:
     first: int
     last: int
     count: int
+    last_stamp_ns: int
 
     @property
     def missing(self) -> int:
@@ -48,13 +52,21 @@ class FrameRuns:
     def __init__(self) -> None:
         self.runs: list[Run] = []
 
-    def add(self, index: int, *, anew: bool = False) -> None:
-        """Take the next message's frame_index; anew: it comes from another publisher."""
-        if self.runs and index > self.runs[-1].last and not anew:
-            self.runs[-1].last = index
-            self.runs[-1].count += 1
+    def add(self, index: int, stamp_ns: int, *, anew: bool = False) -> None:
+        """
+        Take the next message's frame_index and stamp; anew: it comes from another publisher.
+
+        DDS may deliver what a subscriber missed after what came later. Such a message has an
+        earlier stamp, which the first ones of another activation have not.
+        """
+        last = self.runs[-1] if self.runs and not anew else None
+        if last is not None and index > last.last:
+            last.last, last.last_stamp_ns = index, stamp_ns
+            last.count += 1
+        elif last is not None and stamp_ns < last.last_stamp_ns and last.first < index < last.last:
+            last.count += 1
         else:
-            self.runs.append(Run(index, index, 1))
+            self.runs.append(Run(index, index, 1, stamp_ns))
 
     @property
     def count(self) -> int:

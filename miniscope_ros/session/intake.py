@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Any
 
 from miniscope_ros.recordings.frame_index import (
-    frame_index,
     FRAME_INFO,
     FrameRuns,
+    index_and_stamp,
     ORIENTATION_ROW,
 )
 from miniscope_ros.session.bag_writer import Arrival, Channel
@@ -142,7 +142,7 @@ class Intake:
         if not self._queue.put(('message', arrival), len(arrival.data)):
             self.lost[source.topic] += 1
         elif source.runs is not None:
-            source.runs.add(frame_index(arrival.data))
+            source.runs.add(*index_and_stamp(arrival.data))
 
     def finish(self) -> None:
         """Put what was received, but not yet queued, into the queue."""

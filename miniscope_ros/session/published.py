@@ -41,11 +41,13 @@ class Published:
             self.first_stamp_ns = stamp
         elif self.runs.count == 1:
             self.period_ns = stamp - self._stamp_ns
-        self._stamp_ns = stamp
-        self.runs.add(info.frame_index, anew=self.begins_anew)
+        self.runs.add(info.frame_index, stamp, anew=self.begins_anew)
+        if self.capture is None:
+            self.capture = info.capture_index, info.capture_index
+        elif self.begins_anew or stamp > self._stamp_ns:  # what DDS delivers late is not the last
+            self.capture = self.capture[0], info.capture_index
         self.begins_anew = False
-        first = info.capture_index if self.capture is None else self.capture[0]
-        self.capture = first, info.capture_index
+        self._stamp_ns = stamp
         self.lost += info.lost_before
         for name, kind in _VERDICTS.items():
             value = getattr(info, name)

@@ -16,7 +16,7 @@ _START_S = 10.0
 _CURE = (
     'the middleware has not started within {:g} s. A program that was killed may have left a '
     'broken file to Fast DDS: end all ROS programs of this computer, delete '
-    '/dev/shm/fastrtps_* and /dev/shm/sem.fastrtps_*, and start again')
+    '/dev/shm/fast* and /dev/shm/sem.fast*, and start again')
 
 
 def profile_variable() -> str:

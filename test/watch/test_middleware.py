@@ -24,8 +24,8 @@ def half_made_port() -> Iterator[int]:
     numbers = itertools.count(os.getpid() + 50)
     with domain_id(lambda: next(numbers) % 100 + 1) as domain:
         files = [
-            Path('/dev/shm', f'fastrtps_port{FIRST_PORT + PER_DOMAIN * domain + offset}')
-            for offset in OFFSETS]
+            Path('/dev/shm', f'{name}_port{FIRST_PORT + PER_DOMAIN * domain + offset}')
+            for offset in OFFSETS for name in ('fastrtps', 'fastdds')]  # of Fast DDS 2 and 3
         for file in files:
             # A real one that a dead program has left would be in the way, and is of no use.
             file.unlink(missing_ok=True)
@@ -46,7 +46,7 @@ def test_a_half_made_port_ends_the_program_with_the_cure() -> None:
         assert node.wait() == 1, node.output
     line, = node.lines
     assert 'scope_node: the middleware has not started within 10 s' in line
-    assert 'delete /dev/shm/fastrtps_*' in line
+    assert 'delete /dev/shm/fast*' in line
 
 
 @pytest.mark.parametrize(('distribution', 'given', 'expected'), [
