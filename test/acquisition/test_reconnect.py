@@ -349,7 +349,9 @@ def test_what_is_damaged_before_the_first_frame_costs_nothing(tmp_path: Path) ->
 def test_every_fault_of_a_frame_one_by_one(tmp_path: Path) -> None:
     faults = [fault for fault in Fault
               if fault not in (Fault.FREEZE, Fault.UNPLUG, Fault.TRANSFER)]
-    with capture(tmp_path, open_ephys=True) as scope:  # whose readings are part of the frames
+    rate = 60.0  # a busy computer is rarely late by most of such a period
+    # The readings are part of this box's frames.
+    with capture(tmp_path, open_ephys=True, rate=rate) as scope:
         scope.start()
         begin = scope.box.frame + 5
         # Each alone, then three in a row.
@@ -359,7 +361,7 @@ def test_every_fault_of_a_frame_one_by_one(tmp_path: Path) -> None:
         scope.box.wait_frames(12 * len(faults) + 10)
         scope.acquisition.deactivate()
         told = {one.number: one for one in scope.ear.frames}
-        check_account(scope.ear.frames, scope.box)
+        check_account(scope.ear.frames, scope.box, 1e9 / rate)
         assert scope.status.losses.damaged == 4 * 3 == scope.status.damaged
         truth = {int(record['frame']): record for record in scope.box.frames}
         predicted = [one for one in scope.ear.frames if one.stamp_source is StampSource.PREDICTED]
@@ -371,7 +373,7 @@ def test_every_fault_of_a_frame_one_by_one(tmp_path: Path) -> None:
                    for one in scope.ear.frames]
         for place, one in enumerate(scope.ear.frames):
             error_ns = abs(one.stamp_ns - truth[one.number]['stamp_ns'])
-            assert error_ns < max(0.5e9 / FAST, *late_ns[max(0, place - 2):place + 1])
+            assert error_ns < max(0.5e9 / rate, *late_ns[max(0, place - 2):place + 1])
         for place, fault in places.items():
             if fault in (Fault.QUAT_BAD, Fault.QUAT_ZERO) and place in told:
                 assert told[place].frame.reading_status is ReadingStatus.INVALID
