@@ -10,10 +10,10 @@ from threading import Event
 from typing import Any
 
 from miniscope_ros.acquisition.light_guard import possibly_lit
-from miniscope_ros.daq.catalogue import DeviceType, load_catalogue
-from miniscope_ros.errors import ConfigurationError, Interrupted, MiniscopeError
+from miniscope_ros.errors import Interrupted, MiniscopeError
 from miniscope_ros.node.auto_start import AutoStart
 from miniscope_ros.node.camera_info import fit_camera_info, load_camera_info
+from miniscope_ros.node.declarations import declare_parameters
 from miniscope_ros.node.environment import (
     describe,
     describe_darkness,
@@ -23,16 +23,6 @@ from miniscope_ros.node.environment import (
 )
 from miniscope_ros.node.monitor import Monitor, Observation
 from miniscope_ros.node.open_scope import collect_garbage, OpenScope
-from miniscope_ros.node.parameter_specs import (
-    common_specs,
-    DEVICE_CATALOG,
-    device_type_spec,
-    elsewhere,
-    has_device_type,
-    RULES,
-    SOURCE,
-    source_specs,
-)
 from miniscope_ros.node.parameters import Parameters
 from miniscope_ros.node.publishers import Publishers
 from miniscope_ros.node.qos import wait_for_acknowledgement
@@ -66,14 +56,16 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         self._failure: MiniscopeError | None = None  # of the last transition
         self._scope: OpenScope | None = None
         self._settings = Parameters(self, self._stage)
-        self._device_type = self._declare()
+        self._device_type = declare_parameters(self, self._settings)
         self.watch = Watch(
             self.light_may_be_on, stop, self._device_type.name if self._device_type else '',
             self._settings['device_catalog'])
         self.left_values = LeftValues()
         terminal = Terminal()
+        # Called in the capture thread: the executor leaves the active state.
+        self._stopped_guard = self.create_guard_condition(self._deactivate_by_itself)
         self._topics = Publishers(
-            self, topic_settings(self._settings.values), self._on_stopped, terminal)
+            self, topic_settings(self._settings.values), self._stopped_guard.trigger, terminal)
         self._surroundings = Surroundings(
             self, lambda: follows_clock(self, self._settings['source']))
         self._monitor = Monitor(
@@ -86,31 +78,11 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         self._wake_guard = self.create_guard_condition(lambda: None)
         self._auto_start = AutoStart(
             self, lambda: self._settings.values, self._stage, lambda: self._failure)
-        self._stopped_guard = self.create_guard_condition(self._deactivate_by_itself)
-        guard_services(self, self._stage, self._transitions)
-
-    def _declare(self) -> DeviceType | None:
-        self._settings.declare([SOURCE, DEVICE_CATALOG])
-        source = self._settings['source']
-        catalogue = load_catalogue(self._settings['device_catalog'] or None)
-        self._settings.declare([device_type_spec(tuple(catalogue))])
-        prefix = f'{self.get_namespace()}/{self.get_name()}'.strip('/').replace('/', '_')
-        self._settings.declare(common_specs(prefix))
-        device_type = catalogue[self._settings['device_type']]
-        self._settings.declare(source_specs(source, device_type))
-        self._settings.finish(RULES, lambda name: elsewhere(name, source, catalogue))
-        follow = self.get_parameter('use_sim_time').value
-        if not isinstance(follow, bool):
-            raise ConfigurationError(f'use_sim_time cannot be {follow!r}: it is true or false')
-        return device_type if has_device_type(source) else None
+        guard_services(self, self._stage, lambda: {
+            number: label for number, label, *_ in self._state_machine.available_transitions})
 
     def _stage(self) -> str:
         return str(self._state_machine.current_state[1])
-
-    def _transitions(self) -> dict[int, str]:
-        """Return the transitions that lead out of the state, their labels by number."""
-        return {number: label
-                for number, label, *_ in self._state_machine.available_transitions}
 
     # Start and end, called by run()
 
@@ -175,7 +147,8 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Light up and publish."""
-        return self._transition('activate', self._activate, self._deactivate)
+        assert self._scope is not None
+        return self._transition('activate', self._scope.activate, self._deactivate)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Publish the last frame and go dark."""
@@ -244,10 +217,6 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         self._surroundings.check_user()
         _log.info('configured: %s', describe(info))
 
-    def _activate(self) -> None:
-        assert self._scope is not None
-        self._scope.activate()
-
     def _deactivate(self) -> None:
         if self._scope is not None:
             self._scope.deactivate()
@@ -260,10 +229,6 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
             finally:
                 del scope
                 collect_garbage()
-
-    def _on_stopped(self) -> None:
-        """Have the executor leave the active state; called in the capture thread."""
-        self._stopped_guard.trigger()
 
     def _deactivate_by_itself(self) -> None:
         if self._stage() == 'active':
