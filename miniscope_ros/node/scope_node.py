@@ -147,8 +147,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Light up and publish."""
-        assert self._scope is not None
-        return self._transition('activate', self._scope.activate, self._deactivate)
+        return self._transition('activate', self._activate, self._deactivate)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Publish the last frame and go dark."""
@@ -216,6 +215,10 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
             _log.warning('%s', text)
         self._surroundings.check_user()
         _log.info('configured: %s', describe(info))
+
+    def _activate(self) -> None:
+        assert self._scope is not None
+        self._scope.activate()
 
     def _deactivate(self) -> None:
         if self._scope is not None:
