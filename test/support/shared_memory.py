@@ -24,6 +24,11 @@ def note(pid: int) -> None:
     _noted.update(files_of(pid))
 
 
+def note_file(path: str) -> None:
+    """Note a file that a test makes in place of one of a process."""
+    _noted.add(path)
+
+
 def remove_noted(*, at_end: bool = False) -> None:
     """
     Remove the noted segments that no living process has open; at the end the ports, too.
