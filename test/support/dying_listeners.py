@@ -103,8 +103,8 @@ def crowd(scope: str, seed: int = 1) -> Iterator[Crowd]:
         listeners.end()
 
 
-def subscribe(scope: str) -> None:
-    """Subscribe to all topics and listen for ever."""
+def subscribe(scope: str, report: int = 1) -> None:
+    """Subscribe to all topics and listen for ever; report is the descriptor of `heard`."""
     import rclpy
 
     rclpy.init()
@@ -115,7 +115,7 @@ def subscribe(scope: str) -> None:
     def take(message: bytes) -> None:
         if not heard:
             heard.append(True)
-            os.write(1, f'heard {os.getpid()}\n'.encode())
+            os.write(report, f'heard {os.getpid()}\n'.encode())
 
     for topic in TOPICS:
         node.create_subscription(_type(topic), f'{scope}/{topic}', take, 10, raw=True)
@@ -135,13 +135,16 @@ def main(scope: str) -> None:
 
     _type('image_raw')
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
+    # Fast DDS writes complaints to the standard output, which would stand between the reports.
+    report = os.dup(1)
+    os.dup2(2, 1)
     while sys.stdin.readline():
         pid = os.fork()
         if pid == 0:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            subscribe(scope)
+            subscribe(scope, report)
             return
-        os.write(1, f'started {pid}\n'.encode())
+        os.write(report, f'started {pid}\n'.encode())
 
 
 if __name__ == '__main__':
