@@ -16,6 +16,7 @@ from threading import Thread
 from typing import Any
 
 from miniscope_ros.errors import MiniscopeError
+from miniscope_ros.watch.middleware import must_start
 import rclpy
 from rclpy.client import Client
 from rclpy.exceptions import InvalidHandle
@@ -44,10 +45,11 @@ class RosLink:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()  # the loop alone would not keep them
         self._context = rclpy.Context()
-        rclpy.init(
-            args=arguments, context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self.node: Node = rclpy.create_node(
-            name, context=self._context, start_parameter_services=False)
+        with must_start(name):
+            rclpy.init(args=arguments, context=self._context,
+                       signal_handler_options=SignalHandlerOptions.NO)
+            self.node: Node = rclpy.create_node(
+                name, context=self._context, start_parameter_services=False)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = Thread(target=self._spin, name='ros', daemon=True)

@@ -26,6 +26,7 @@ from miniscope_ros.session.bag_writer import Arrival, Channel
 from miniscope_ros.session.definitions import definition, message_class
 from miniscope_ros.session.message_queue import MessageQueue
 from miniscope_ros.session.offered_qos import adapted, as_rosbag2
+from miniscope_ros.watch.middleware import must_start
 import rclpy
 from rclpy.qos import DurabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -66,9 +67,10 @@ class Intake:
         self.error = ''
 
     def __enter__(self) -> Intake:
-        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node(
-            self._name, enable_rosout=False, start_parameter_services=False)
+        with must_start('recorder'):
+            rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+            self._node = rclpy.create_node(
+                self._name, enable_rosout=False, start_parameter_services=False)
         return self
 
     def __exit__(

@@ -67,7 +67,8 @@ def run(session: SessionFile, stop: Stop, task: Task, ros_arguments: list[str] |
 
 def _run(session: SessionFile, stop: Stop, task: Task, options: dict[str, Any]) -> int:
     with ExitStack() as stack:
-        node = SessionNode(session, stop.event, task.name, **options)
+        with must_start(task.name):  # the middleware begins with the first node
+            node = SessionNode(session, stop.event, task.name, **options)
         stack.callback(node.destroy_node)
         stack.enter_context(_spinning(node))
         started = stack.enter_context(Programs(session.devices)) if task.programs else None

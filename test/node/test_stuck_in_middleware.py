@@ -141,7 +141,8 @@ def test_a_new_subscriber_that_meets_a_half_made_port_leaves_the_node_alone(
     published = scene.rig.box.sync_toggles
     recorder = NodeProcess(python=(
         '-c', 'import sys; from miniscope_ros.commands.record_scope import main; '
-        "main(sys.argv[1:sys.argv.index('--ros-args')])", '/miniscope', str(tmp_path / 'bag')))
+        "main(sys.argv[1:sys.argv.index('--ros-args')])", '/miniscope', str(tmp_path / 'bag'),
+        '--min-free-gb', '0', '--stop-free-gb', '0'))
     try:
         assert recorder.wait() == 1, recorder.output
         line, = recorder.said(NOT_STARTED)

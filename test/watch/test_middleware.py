@@ -15,6 +15,9 @@ import pytest
 SIMULATED = {'source': 'simulated', 'auto_start': False}
 VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 FIRST_PORT, PER_DOMAIN = 7400, 250  # of RTPS
+PROGRAM = (  # without the arguments of ROS, which every process of ours gets here
+    'import sys; from miniscope_ros.{} import main; '
+    "main(sys.argv[1:sys.argv.index('--ros-args')])")
 OFFSETS = (0, 10, 11)  # multicast, and the first participant's own two
 
 
@@ -40,13 +43,27 @@ def half_made_port() -> Iterator[int]:
 @pytest.mark.skipif(
     'fastrtps' not in os.environ.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp'),
     reason='only Fast DDS has such files')
-def test_a_half_made_port_ends_the_program_with_the_cure() -> None:
-    with half_made_port() as domain:
-        node = NodeProcess(SIMULATED, environment={'ROS_DOMAIN_ID': str(domain)})
-        assert node.wait() == 1, node.output
-    line, = node.lines
-    assert 'scope_node: the middleware has not started within 10 s' in line
-    assert 'delete /dev/shm/fast*' in line
+def test_a_half_made_port_ends_each_program_with_the_cure(tmp_path: Path) -> None:
+    programs = {}
+    with contextlib.ExitStack() as domains:
+        for name, (given, python) in {
+                'record_x': ({}, ('commands.record_scope', '/x', str(tmp_path / 'one'),
+                                  '--min-free-gb=0', '--stop-free-gb=0')),
+                'recorder': ({}, ('session.builtin_recorder', '--output', str(tmp_path / 'two'),
+                                  '/x/image_raw')),
+                'panel': ({}, ('commands.panel', '--port', '0')),
+                'scope_node': (SIMULATED, ())}.items():
+            # In one domain, some would take each other's locks away.
+            domain = domains.enter_context(half_made_port())
+            command = {'python': ('-c', PROGRAM.format(python[0]), *python[1:])} if python else {}
+            programs[name] = NodeProcess(
+                given, environment={'ROS_DOMAIN_ID': str(domain)}, **command)
+        statuses = {name: program.wait() for name, program in programs.items()}
+    assert statuses == dict.fromkeys(programs, 1), [one.output for one in programs.values()]
+    for name, program in programs.items():
+        line, = program.said(f'{name}: the middleware has not started within 10 s')
+        assert 'delete /dev/shm/fast*' in line
+    assert len(programs['scope_node'].lines) == 1
 
 
 @pytest.mark.parametrize(('distribution', 'given', 'expected'), [
