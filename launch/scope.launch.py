@@ -9,6 +9,7 @@ from os.path import expanduser
 from pathlib import Path
 import re
 from shutil import which
+import signal
 import sys
 import time
 
@@ -288,6 +289,10 @@ def log(text):
 
 async def lights_off(pid, usb_port):
     """Make dark what a node has left, or see that the watcher has done it."""
+    # A further Ctrl-C would end this coroutine, and the launch before the scope is dark. Launch
+    # learns of signals through a descriptor, which gets them all the same.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda *_: None)
     # In a session of its own no Ctrl-C reaches it. No action of launch: these are not started
     # while it ends.
     process = await asyncio.create_subprocess_exec(
