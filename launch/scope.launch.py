@@ -105,6 +105,7 @@ def generate_launch_description():
 
 def start(context):
     """Return the programs to run."""
+    ignore_keyboard_interrupts()
     asked = dict(context.launch_configurations)
     scope = full_name(asked)
     files, given = parameters(asked)
@@ -117,6 +118,17 @@ def start(context):
     if asked['record']:
         actions.append(recorder(asked, scope, run))
     return [*actions, *viewer(asked['viewer'], f'{scope}/image_display'), *panel(asked['panel'])]
+
+
+def ignore_keyboard_interrupts():
+    """
+    Let no Ctrl-C become a KeyboardInterrupt in the middle of what launch or we do at that moment.
+
+    It would end the wait for a scope that is being made dark. Launch learns of signals through a
+    descriptor, which gets them all the same.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda *_: None)
 
 
 def full_name(asked):
@@ -289,10 +301,6 @@ def log(text):
 
 async def lights_off(pid, usb_port):
     """Make dark what a node has left, or see that the watcher has done it."""
-    # A further Ctrl-C would end this coroutine, and the launch before the scope is dark. Launch
-    # learns of signals through a descriptor, which gets them all the same.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, lambda *_: None)
     # In a session of its own no Ctrl-C reaches it. No action of launch: these are not started
     # while it ends.
     process = await asyncio.create_subprocess_exec(
