@@ -35,12 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
         if options.verify:
             return _verify(options)
         # Here, so that a library which is missing is told with its remedy.
-        from miniscope_ros.recordings.export.run import check, export, Options
+        from miniscope_ros.recordings.export.check import check
+        from miniscope_ros.recordings.export.options import Options
+        from miniscope_ros.recordings.export.run import export
         chosen = Options(
             bag=options.bag, out=options.out, formats=tuple(options.formats),
             codec=options.codec, frames_per_file=options.frames_per_file, animal=options.animal,
             metadata=options.metadata, align=options.align,
-            force=options.force, repair=options.repair)
+            force=options.force, repair=options.repair, all=options.all)
         return check(chosen) if options.check else export(chosen)
     except KeyboardInterrupt:
         _say('interrupted; nothing was exported')
@@ -66,6 +68,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--check', action='store_true',
                         help='export nothing: report on the recording, with a picture '
                              'BAG_report.png in the current folder')
+    parser.add_argument('--all', action='store_true',
+                        help='with --check: read every picture and checksum of a recording above '
+                             '10 GB, too')
     parser.add_argument('--verify', action='store_true',
                         help='export nothing: compare the recording with its certificate.json, '
                              'byte by byte and message by message')
@@ -96,6 +101,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if (options.check or options.verify) == (options.out is not None):
         parser.error('give BAG and OUT, or --check or --verify and BAG')
+    if options.all and not options.check:
+        parser.error('--all belongs to --check: an export reads everything')
     if options.frames_per_file < 1:
         parser.error(f'--frames-per-file is {options.frames_per_file}; it has to be 1 or more')
     options.formats = options.formats or ['miniscope_daq']

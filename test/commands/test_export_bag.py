@@ -265,7 +265,7 @@ def test_the_report_tells_what_was_recorded(
                  'orientation   60 rows', '! 3.2 % of the frames were lost'):
         assert line in text
     picture = cv2.imread(str(tmp_path / 'out' / 'report.png'))
-    assert picture.shape[1] == 1800 and picture.std() > 10
+    assert picture.shape[1] == 1500 and picture.std() > 10
 
 
 def test_check_reports_and_exports_nothing(

@@ -16,10 +16,11 @@ import re
 from typing import Any
 
 from miniscope_ros.recordings.bag.acquisitions import find_acquisitions
+from miniscope_ros.recordings.bag.image_places import ImagePlaces
 from miniscope_ros.recordings.bag.message import LEADING, message_stamp, Topic, WHOLE
 from miniscope_ros.recordings.bag.reader import Bag
 from miniscope_ros.recordings.bag.scope import ScopeMessages
-from miniscope_ros.recordings.bag.surroundings import Surroundings
+from miniscope_ros.recordings.bag.surroundings import IMAGE_TYPES, Surroundings
 from miniscope_ros.recordings.bag.tables import (
     ControlChange,
     ControlState,
@@ -65,6 +66,7 @@ def read_session(bag: Bag, progress: Callable[[float], None]) -> RecordedSession
     ours: set[str] = set()
     unusable: dict[str, int] = {}
     surroundings = Surroundings()
+    places = ImagePlaces()
 
     def leading(topic: Topic) -> int:
         _, kind = split_topic(topic)
@@ -72,19 +74,25 @@ def read_session(bag: Bag, progress: Callable[[float], None]) -> RecordedSession
             return surroundings.leading(topic)
         return LEADING if kind == 'image_raw' else WHOLE
 
+    def of_node(node: str) -> ScopeMessages:
+        if node not in scopes:
+            scopes[node] = ScopeMessages(node)
+        return scopes[node]
+
     for message in bag.messages(leading):
         node, kind = split_topic(message.topic)
         if kind and kind != 'image_raw':
             ours.add(node)
         try:
             stamp = message_stamp(message) if surroundings.has_stamp(message.topic) else 0
+            if message.topic.msgtype in IMAGE_TYPES:
+                places.add(message, stamp, bag.file)
             if not kind:
                 surroundings.add(bag, message, stamp)
             elif kind == 'image_raw':
-                scopes.setdefault(node, ScopeMessages(node)).add_image(
-                    stamp, suspect=message.suspect)
+                of_node(node).add_image(stamp, suspect=message.suspect)
             elif (decoded := bag.decode(message)) is not None:
-                _add(scopes.setdefault(node, ScopeMessages(node)), kind, stamp, decoded)
+                _add(of_node(node), kind, stamp, decoded)
         except (ValueError, OverflowError):
             unusable[message.topic.name] = unusable.get(message.topic.name, 0) + 1
         progress(bag.progress)
@@ -97,7 +105,7 @@ def read_session(bag: Bag, progress: Callable[[float], None]) -> RecordedSession
                     for acquisition in find_acquisitions(bag, scope, names)]
     cameras, left_out = surroundings.cameras(ours)
     return RecordedSession(
-        acquisitions, cameras, surroundings.notes, surroundings.metadata, left_out)
+        acquisitions, cameras, surroundings.notes, surroundings.metadata, left_out, places)
 
 
 def _add(scope: ScopeMessages, kind: str, stamp: int, message: Any) -> None:

@@ -53,11 +53,12 @@ def _take(bag: Bag, message: Message, queues: list[_Queue],
     for queue in queues:
         row = queue.row(stamp)
         if row is not None:
-            yield from queue.put(row, _decode(bag, message, queue.is_camera))
+            yield from queue.put(row, decode(bag, message, queue.is_camera))
             return
 
 
-def _decode(bag: Bag, message: Message, is_camera: bool) -> Image | None:
+def decode(bag: Bag, message: Message, is_camera: bool) -> Image | None:
+    """Return the pixels of an image; None, and a note, where they cannot be used."""
     decoded = bag.decode(message)
     if decoded is None:
         return None

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from io import BytesIO
 import struct
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 import zlib
 
 from miniscope_ros.recordings.bag.message import (
@@ -25,6 +25,7 @@ from miniscope_ros.recordings.bag.message import (
     Wanted,
     ZSTD_MAGIC,
 )
+from miniscope_ros.recordings.bag.window import Windowed
 
 _MAGIC = b'\x89MCAP0\r\n'
 _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX, _DATA_END = (
@@ -34,10 +35,11 @@ _MESSAGE_HEAD = struct.Struct('<HIQQ')  # channel, sequence, log time, publish t
 _CHUNK_HEAD = struct.Struct('<QQQI')  # start time, end time, uncompressed size, checksum
 _FOOTER_BODY = struct.Struct('<QQI')  # summary start, summary offset start, checksum
 _INDEX_HEAD = struct.Struct('<QQQ')  # start time, end time, place of the chunk
+Source: TypeAlias = BinaryIO | Windowed
 _LARGEST_SUMMARY = 1 << 26  # bytes; a chunk index has about 100 bytes for each megabyte of data
 
 
-def read_mcap(file: BinaryIO, size: int | None, wanted: Wanted, check: FileCheck,
+def read_mcap(file: Source, size: int | None, wanted: Wanted, check: FileCheck,
               ) -> Iterator[Message]:
     """
     Yield the wanted messages of a file of size bytes (None: not known, and no index is used).
@@ -65,6 +67,16 @@ def read_mcap(file: BinaryIO, size: int | None, wanted: Wanted, check: FileCheck
         raise walk.complaint(None)
 
 
+def read_message(file: Windowed, place: int) -> bytes:
+    """Return the bytes of the message at a place; Incomplete where there is none."""
+    head = _RECORD.size + _MESSAGE_HEAD.size
+    file.seek(place - head)
+    opcode, length = _RECORD.unpack(_read(file, _RECORD.size))
+    if place < head or opcode != _MESSAGE:
+        raise Incomplete('was changed while it was read')
+    return _read(file, length)[_MESSAGE_HEAD.size:]
+
+
 class _Walk:
     """Goes from record to record."""
 
@@ -87,13 +99,14 @@ class _Walk:
                          'written; the messages in them may be wrong')
         return Incomplete('; it '.join(texts))
 
-    def records(self, file: BinaryIO, end: int | None) -> Iterator[Message]:
+    def records(self, file: Source, end: int | None) -> Iterator[Message]:
         """Yield the messages up to a place in the file; Incomplete where a record passes it."""
-        while (end is None or file.tell() < end) and (head := file.read(_RECORD.size)):
-            place = file.tell() - len(head)
+        place = file.tell()
+        while (end is None or place < end) and (head := file.read(_RECORD.size)):
             opcode, length = _RECORD.unpack(_whole(head, _RECORD.size))
             if opcode == _MESSAGE:
-                yield from self._message(file, length, end)
+                if (message := self._message(file, length, end)) is not None:
+                    yield message
             elif opcode == _CHUNK:
                 yield from self._chunk(file, place, length, end)
             elif opcode in (_SCHEMA, _CHANNEL):
@@ -105,19 +118,22 @@ class _Walk:
                 raise Incomplete('was cut off: zeros follow the last message')
             else:
                 _skip(file, length, end)
+            place = file.tell()
 
-    def _message(self, file: BinaryIO, length: int, end: int | None) -> Iterator[Message]:
+    def _message(self, file: Source, length: int, end: int | None) -> Message | None:
         channel, *_ = _MESSAGE_HEAD.unpack(_read(file, _MESSAGE_HEAD.size, end))
         length -= _MESSAGE_HEAD.size
+        place = file.tell() if isinstance(file, Windowed) else -1
         topic, leading = self.channels.get(channel, (None, 0))
         if topic is None or leading == 0:
             _skip(file, length, end)
-            return
+            return None
         data = _read(file, min(leading, length), end)
         if data.startswith(ZSTD_MAGIC):  # its first bytes alone say nothing
             data += _read(file, length - len(data), end)
-        _skip(file, length - len(data), end)
-        yield Message(topic, data)
+        if len(data) < length:
+            _skip(file, length - len(data), end)
+        return Message(topic, data, place=place)
 
     def _definition(self, opcode: int, content: bytes) -> None:
         record = BytesIO(content)
@@ -137,7 +153,7 @@ class _Walk:
         topic = Topic(name, type_name, definition, definition_format)
         self.channels[number] = topic, self.wanted(topic)
 
-    def _chunk(self, file: BinaryIO, place: int, length: int, end: int | None,
+    def _chunk(self, file: Source, place: int, length: int, end: int | None,
                ) -> Iterator[Message]:
         chunk_end = file.tell() + length
         *_, unpacked, checksum = _CHUNK_HEAD.unpack(_read(file, _CHUNK_HEAD.size, end))
@@ -212,7 +228,7 @@ def _decompressor(compression: str) -> tuple[Any, tuple[type[Exception], ...]]:
                          'not there: pip install rosbags') from error
 
 
-def _next_chunk(file: BinaryIO, size: int | None) -> int | None:
+def _next_chunk(file: Source, size: int | None) -> int | None:
     """Return the place of the first chunk behind the present one, by the index at the end."""
     if size is None:
         return None
@@ -243,23 +259,23 @@ def _whole(data: bytes, size: int) -> bytes:
     return data
 
 
-def _read(file: BinaryIO, size: int, end: int | None = None) -> bytes:
+def _read(file: Source, size: int, end: int | None = None) -> bytes:
     if end is not None and file.tell() + size > end:
         raise Incomplete('was cut off in the middle of a message')
     return _whole(_read_part(file, size), size)
 
 
-def _read_part(file: BinaryIO, size: int) -> bytes:
+def _read_part(file: Source, size: int) -> bytes:
     if not 0 <= size <= LARGEST:
         raise Incomplete(f'is damaged: it has a record of {size} bytes')
     return file.read(size)
 
 
-def _text(file: BinaryIO) -> str:
+def _text(file: Source) -> str:
     return _read(file, int.from_bytes(_read(file, 4), 'little')).decode(errors='replace')
 
 
-def _skip(file: BinaryIO, length: int, end: int | None) -> None:
+def _skip(file: Source, length: int, end: int | None) -> None:
     target = file.tell() + length
     if length < 0 or (end is not None and target > end) or file.seek(length, 1) != target:
         raise Incomplete('was cut off in the middle of a message')

@@ -44,6 +44,7 @@ class Message(NamedTuple):
     topic: Topic
     data: bytes
     suspect: bool = False  # it stands among bytes that are not those that were written
+    place: int = -1  # of its bytes in the file, where they can be read alone
 
 
 def message_stamp(message: Message) -> int:

@@ -20,7 +20,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO, cast, IO
 
 from miniscope_ros.recordings.bag.files import find_files
-from miniscope_ros.recordings.bag.mcap import read_mcap
+from miniscope_ros.recordings.bag.mcap import read_mcap, read_message
 from miniscope_ros.recordings.bag.message import (
     FileCheck,
     Incomplete,
@@ -32,6 +32,7 @@ from miniscope_ros.recordings.bag.message import (
     ZSTD_MAGIC,
 )
 from miniscope_ros.recordings.bag.sqlite import read_sqlite
+from miniscope_ros.recordings.bag.window import Windowed
 from miniscope_ros.recordings.bag.zstd import zstd
 from miniscope_ros.recordings.regular import check_regular
 from rosbags.serde import SerdeError
@@ -62,6 +63,7 @@ class Bag:
         """
         self.path = path
         self.progress = 0.0  # how far messages() has come, 0..1
+        self.file = 0  # number of the file that messages() reads
         self.is_damaged = False  # a file is, as far as it has been read
         self.compressed_messages = False  # seen any; their order is that of no clock
         self._types = get_typestore(Stores.LATEST)
@@ -75,6 +77,23 @@ class Bag:
         """Return what is wrong with the bag, one line each."""
         return [*self._notes, *(self._undecodable(topic, good, bad)
                                 for topic, (good, bad) in self._decoded.items() if bad)]
+
+    @property
+    def size(self) -> int:
+        """Return the size of all files [bytes]."""
+        return sum(map(_size, self._files))
+
+    def read(self, topic: Topic, file: int, place: int) -> Message | None:
+        """Return a message by its place in a file, as messages() told it; None if unreadable."""
+        try:
+            with self._files[file].open('rb', buffering=0) as raw:
+                message = Message(topic, read_message(Windowed(raw), place), place=place)
+        except (Incomplete, OSError) as error:
+            self.note(f'{self._files[file].name}: {error}')
+            return None
+        if message.data.startswith(ZSTD_MAGIC):
+            return self._unpack(message, WHOLE)
+        return message
 
     def messages(self, wanted: Wanted) -> Iterator[Message]:
         """Yield the wanted messages of all files in the order of their writing."""
@@ -91,7 +110,8 @@ class Bag:
                     self._decoded.pop(topic, None)  # counted anew in each pass
             return leading
 
-        for file, share in sizes.items():
+        for number, (file, share) in enumerate(sizes.items()):
+            self.file = number
             try:
                 for message, part in _messages(file, learn, self._checks[file]):
                     self.progress = (done + part * share) / size
@@ -219,8 +239,9 @@ def _messages(file: Path, wanted: Wanted, check: FileCheck) -> Iterator[tuple[Me
         elif size == 0:
             raise Incomplete('is empty')
         else:
-            for message in read_mcap(raw, size, wanted, check):
-                yield message, raw.tell() / size
+            windowed = Windowed(raw)
+            for message in read_mcap(windowed, size, wanted, check):
+                yield message, windowed.tell() / size
 
 
 def _copy(source: BinaryIO, copy: IO[bytes]) -> None:

@@ -10,6 +10,7 @@ import struct
 from typing import Any, NamedTuple
 
 from miniscope_ros.model import Content, ReadingStatus, StampSource
+from miniscope_ros.recordings.bag.image_places import ImagePlaces
 import numpy as np
 from numpy.typing import NDArray
 
@@ -116,6 +117,7 @@ class RecordedSession:
     notes: list[RecordedNote]
     metadata: dict[str, Any]  # what the session node says of the session
     left_out: list[str]  # topics with images that are not used, each with the reason
+    places: ImagePlaces
 
 
 class MessageTable:

@@ -51,21 +51,22 @@ class Brightness:
 
     def jumps(self, acquisition: RecordedAcquisition) -> list[Jump]:
         """Return where the brightness jumps from one image to the next."""
-        steps = np.abs(np.diff(self.mean))
-        seen = steps[np.isfinite(steps)]
-        if not seen.size:
+        known = np.flatnonzero(np.isfinite(self.mean))
+        steps = np.abs(np.diff(self.mean[known]))
+        if not steps.size:
             return []
-        least = max(_JUMP * float(np.nanmedian(self.mean)), 1.0,
-                    _JUMP_IN_NOISE * float(np.median(seen)))
-        with np.errstate(invalid='ignore'):
-            rows = np.flatnonzero(steps > least) + 1
-        frames, _ = frames_of_images(acquisition)
-        return [Jump(row, float(self.mean[row - 1]), float(self.mean[row]), next(
-            _explanations(acquisition, int(frames['stamp'][row])), None)) for row in rows.tolist()]
+        least = max(_JUMP * float(np.median(self.mean[known])), 1.0,
+                    _JUMP_IN_NOISE * float(np.median(steps)))
+        stamps = frames_of_images(acquisition)[0]['stamp']
+        return [Jump(after, float(self.mean[before]), float(self.mean[after]), next(
+            _explanations(acquisition, int(stamps[before + 1]), int(stamps[after])), None))
+            for before, after in ((int(known[place]), int(known[place + 1]))
+                                  for place in np.flatnonzero(steps > least))]
 
 
-def _explanations(acquisition: RecordedAcquisition, stamp: int) -> Iterator[ControlChange]:
-    """Yield the changes shortly before an image, the latest first."""
+def _explanations(acquisition: RecordedAcquisition, first: int, last: int,
+                  ) -> Iterator[ControlChange]:
+    """Yield the changes that may show from the image of one stamp to another, latest first."""
     for change in reversed(acquisition.changes):
-        if 0 <= stamp - change.stamp <= _EXPLAINED_WITHIN_NS:
+        if first - _EXPLAINED_WITHIN_NS <= change.stamp <= last:
             yield change

@@ -4,25 +4,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 import shutil
-import sys
 
 from miniscope_ros.errors import ConfigurationError, DeviceError
-from miniscope_ros.recordings.bag.contents import read_session
 from miniscope_ros.recordings.bag.images import images
 from miniscope_ros.recordings.bag.reader import Bag
 from miniscope_ros.recordings.bag.tables import RecordedAcquisition, RecordedSession
 from miniscope_ros.recordings.export.alignment import align, Alignment, read_times, write_aligned
-from miniscope_ros.recordings.export.brightness import Brightness
 from miniscope_ros.recordings.export.exit_status import ExitStatus
 from miniscope_ros.recordings.export.frame_facts import frames_of_images
 from miniscope_ros.recordings.export.interruption import note, on_interrupt, raise_if_told
+from miniscope_ros.recordings.export.options import Options
+from miniscope_ros.recordings.export.picture_statistics import PictureStatistics
+from miniscope_ros.recordings.export.report import progress_bar, report, report_problems
+from miniscope_ros.recordings.export.session import is_camera, name_all, read
 from miniscope_ros.recordings.export.session_data import session_data, SessionData
-from miniscope_ros.recordings.export.summary import describe
 from miniscope_ros.recordings.export.target import new_folder
 from miniscope_ros.recordings.export.writer import recording_start, Writer, WriterFactory
 import numpy as np
@@ -31,45 +29,6 @@ from numpy.typing import NDArray
 _RESERVE_BYTES = 8_000_000  # for tables, the report, and what is still in memory
 _RESERVE_FRAMES = 16
 _CAMERA_TYPE = 'camera'  # what our own node of a camera says
-
-
-@dataclass(frozen=True)
-class Options:
-    """What is to be exported, and how."""
-
-    bag: Path
-    out: Path | None = None  # None: only tell whether the recording is good
-    formats: tuple[str, ...] = ('miniscope_daq',)
-    codec: str = 'ffv1'
-    frames_per_file: int = 1000
-    animal: str = ''
-    metadata: Path | None = None  # of the session
-    align: str = ''  # sync edges as another recorder saw them: FILE or ACQUISITION=FILE
-    force: bool = False
-    repair: bool = False  # a copy with misplaced blocks in order, beside the videos
-
-    @property
-    def bag_name(self) -> str:
-        """Return the recording's name."""
-        return self.bag.resolve().name if self.bag.is_dir() else self.bag.stem
-
-
-def check(options: Options) -> ExitStatus:
-    """Read all of a bag, print the report and write its picture into the current folder."""
-    bag = Bag(options.bag, verify=True)
-    session = _read(bag)
-    everything = _named(session)
-    total = sum(len(acquisition.images) for acquisition in everything)
-    brightness = {id(one): Brightness(len(one.images)) for one in everything}
-    with _progress('looking', total, ' frames') as progress:
-        for done, (acquisition, row, pixels) in enumerate(images(bag, everything), 1):
-            brightness[id(acquisition)].add(row, pixels)
-            progress(done)
-    is_good = _report(bag, session, brightness, None, Path(f'{options.bag_name}_report.png'))
-    status = _report_problems(bag, everything)
-    if is_good or status == ExitStatus.FAILED or bag.is_damaged:
-        return status  # what the damage of a file has cost is not in the report
-    return ExitStatus.NOT_GOOD
 
 
 def export(options: Options) -> ExitStatus:
@@ -82,27 +41,27 @@ def export(options: Options) -> ExitStatus:
     bag = Bag(options.bag, verify=True)
     session_data({}, options.metadata)  # a file that cannot be used is refused at once
     with new_folder(options.out, options.force) as folder:
-        session = _read(bag)
-        everything = _named(session)
+        session = read(bag)
+        everything = name_all(session)
         wanted = [acquisition for acquisition in everything if len(acquisition.images)]
         if not wanted:
-            _report_problems(bag, everything)
+            report_problems(bag, everything)
             raise DeviceError(f'{options.bag} holds no image of a scope; nothing was exported')
         aligned = _align(options.align, wanted)
         data = session_data(session.metadata, options.metadata, options.animal)
-        brightness = _write(bag, wanted, folder, _writer_factories(options, session, data))
+        statistics = _write(bag, wanted, folder, _writer_factories(options, session, data))
         for acquisition in everything:
-            brightness.setdefault(id(acquisition), Brightness(len(acquisition.images)))
+            statistics.setdefault(id(acquisition), PictureStatistics(len(acquisition.images)))
         made = [one for one in wanted if (folder / one.name).is_dir()]
         if made:
             from miniscope_ros.recordings.export.miniscope_daq import write_session
-            write_session(folder, [one.name for one in made if not _is_camera(one)],
-                          [one.name for one in made if _is_camera(one)],
+            write_session(folder, [one.name for one in made if not is_camera(one)],
+                          [one.name for one in made if is_camera(one)],
                           recording_start(wanted), data)
         if aligned is not None:
             aligned.write(folder)
-        _report(bag, session, brightness, folder / 'report.txt', folder / 'report.png')
-    return _report_problems(bag, everything)
+        report(bag, session, statistics, data, folder / 'report.txt', folder / 'report.png')
+    return report_problems(bag, everything)
 
 
 @dataclass(frozen=True)
@@ -145,19 +104,6 @@ def _align(asked: str, acquisitions: list[RecordedAcquisition]) -> _Aligned | No
     return _Aligned(acquisition, frame_s, alignment)
 
 
-def _is_camera(acquisition: RecordedAcquisition) -> bool:
-    return acquisition.is_camera or acquisition.device_type == _CAMERA_TYPE
-
-
-def _named(session: RecordedSession) -> list[RecordedAcquisition]:
-    """Return scopes and cameras; the cameras are named as Miniscope-DAQ does."""
-    everything = [*session.acquisitions, *session.cameras]
-    if any(not _is_camera(acquisition) for acquisition in everything):
-        for number, camera in enumerate(filter(_is_camera, everything)):
-            camera.name = f'BehavCam_{number}'
-    return everything
-
-
 def _writer_factories(options: Options, session: RecordedSession, data: SessionData,
                       ) -> list[WriterFactory]:
     """Return what makes the writers; a format's libraries are imported only if it is asked for."""
@@ -181,21 +127,16 @@ def _writer_factories(options: Options, session: RecordedSession, data: SessionD
     return factories
 
 
-def _read(bag: Bag) -> RecordedSession:
-    with _progress('reading', 1.0) as progress:
-        return read_session(bag, progress)
-
-
 def _write(bag: Bag, acquisitions: list[RecordedAcquisition], folder: Path,
-           factories: list[WriterFactory]) -> dict[int, Brightness]:
+           factories: list[WriterFactory]) -> dict[int, PictureStatistics]:
     """Write what the formats can hold; the rest becomes problems of the acquisitions."""
     total = sum(len(acquisition.images) for acquisition in acquisitions)
-    outputs = {id(acquisition): _Output(acquisition, Brightness(len(acquisition.images)))
+    outputs = {id(acquisition): _Output(acquisition, PictureStatistics(len(acquisition.images)))
                for acquisition in acquisitions}
     numbers = {id(acquisition): number for number, acquisition in enumerate(acquisitions)}
     try:
         # Asked for at each frame.
-        with on_interrupt(note), _progress('exporting', total, ' frames') as progress:
+        with on_interrupt(note), progress_bar('exporting', total, ' frames') as progress:
             for done, (acquisition, row, pixels) in enumerate(images(bag, acquisitions), 1):
                 output = outputs[id(acquisition)]
                 if not output.read:
@@ -212,9 +153,9 @@ def _write(bag: Bag, acquisitions: list[RecordedAcquisition], folder: Path,
             output.discard()
         raise
     if not any(folder.iterdir()):
-        _report_problems(bag, acquisitions)
+        report_problems(bag, acquisitions)
         raise DeviceError('nothing was exported')
-    return {key: output.brightness for key, output in outputs.items()}
+    return {key: output.statistics for key, output in outputs.items()}
 
 
 def _check_space(folder: Path, frame_bytes: int) -> None:
@@ -230,13 +171,13 @@ class _Output:
     """One acquisition and the writers that it goes through."""
 
     acquisition: RecordedAcquisition
-    brightness: Brightness
+    statistics: PictureStatistics
     writers: list[Writer] = field(default_factory=list)
     read: int = 0  # frames
 
     def add(self, row: int, pixels: NDArray[np.uint8]) -> None:
         """Append a frame; a writer that cannot hold it is dropped, and told as a problem."""
-        self.brightness.add(row, pixels)
+        self.statistics.add(row, pixels)
         for writer in list(self.writers):
             try:
                 writer.add(pixels, row)
@@ -257,69 +198,3 @@ class _Output:
         """Delete what was written."""
         for writer in self.writers:
             writer.discard()
-
-
-def _report(
-    bag: Bag, session: RecordedSession, brightness: dict[int, Brightness],
-    text_file: Path | None, picture: Path,
-) -> bool:
-    """Write and print the report; return whether all of it is good."""
-    acquisitions = [*session.acquisitions, *session.cameras]
-    descriptions = [describe(one, brightness[id(one)]) for one in acquisitions]
-    text = '\n\n'.join([*(description.text for description in descriptions),
-                        *(f'left out: {topic}' for topic in session.left_out),
-                        *(f'! {problem}' for problem in bag.problems)])
-    print(text)
-    if text_file is not None:
-        text_file.write_text(text + '\n', encoding='utf-8')
-    _draw(acquisitions, picture)
-    return all(description.is_good for description in descriptions)
-
-
-def _draw(acquisitions: list[RecordedAcquisition], picture: Path) -> None:
-    if not acquisitions:
-        return
-    try:
-        from miniscope_ros.recordings.export.picture import draw
-        draw(acquisitions, picture)
-    except ImportError:
-        say('no picture: it needs matplotlib (apt install python3-matplotlib)')
-    except OSError as error:
-        say(f'no picture: {picture} cannot be written: {error.strerror}')
-    except Exception as error:  # matplotlib has many versions; the data must not depend on it
-        picture.unlink(missing_ok=True)
-        say(f'no picture: {type(error).__name__}: {error}')
-
-
-def _report_problems(bag: Bag, acquisitions: list[RecordedAcquisition]) -> ExitStatus:
-    """Print all that is missing; return the exit status."""
-    problems = [*bag.problems, *(f'{acquisition.name}: {problem}' for acquisition in acquisitions
-                                 for problem in acquisition.problems)]
-    for problem in problems:
-        say(problem)
-    if not any(len(acquisition.images) or len(acquisition.frames)
-               for acquisition in acquisitions):
-        return ExitStatus.FAILED
-    return ExitStatus.PARTLY if problems else ExitStatus.DONE
-
-
-@contextmanager
-def _progress(what: str, total: float, unit: str = '') -> Iterator[Callable[[float], None]]:
-    """Yield what takes the amount done; a bar shows it, on a terminal only."""
-    if not sys.stderr.isatty():
-        yield lambda done: None
-        return
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        say(f'{what}; a progress bar needs tqdm (apt install python3-tqdm)')
-        yield lambda done: None
-        return
-    share = '' if unit else '{l_bar}{bar}| {elapsed}<{remaining}'
-    with tqdm(total=total, desc=what, unit=unit, bar_format=share or None) as bar:
-        yield lambda done: bar.update(done - bar.n) and None
-
-
-def say(text: str) -> None:
-    """Print a line for the user to standard error."""
-    print(f'export_bag: {text}', file=sys.stderr)

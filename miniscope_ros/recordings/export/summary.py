@@ -31,7 +31,12 @@ class Description(NamedTuple):
     """What is said of an acquisition."""
 
     text: str
-    is_good: bool
+    faults: tuple[str, ...]
+
+    @property
+    def is_good(self) -> bool:
+        """Return whether there is nothing to look at."""
+        return not self.faults
 
 
 def describe(acquisition: RecordedAcquisition, brightness: Brightness) -> Description:
@@ -73,7 +78,7 @@ def describe(acquisition: RecordedAcquisition, brightness: Brightness) -> Descri
         acquisition.device_type or 'unknown type')
     title = f'{acquisition.name} ({kind}): {verdict}'
     return Description(
-        '\n  '.join([title, *lines, *(f'! {fault}' for fault in faults)]), not faults)
+        '\n  '.join([title, *lines, *(f'! {fault}' for fault in faults)]), tuple(faults))
 
 
 def _settings(acquisition: RecordedAcquisition) -> list[str]:
