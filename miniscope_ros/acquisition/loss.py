@@ -310,7 +310,7 @@ class LossAccount:
         elif self._is_first:
             needed = 1
         elif arrival:
-            needed = self._needed_arrivals(shown, excess)
+            needed = self._needed_arrivals(shown)
         elif self._by_time.new(excess) > 1 and not shown.late:
             needed = 1
         elif shown.late or not self.period.settled:
@@ -326,13 +326,11 @@ class LossAccount:
         self._by_time.report(max(0, ahead - agreed))
         return certain + max(agreed, ahead)
 
-    def _needed_arrivals(self, shown: _Shown, excess: int) -> int:
+    def _needed_arrivals(self, shown: _Shown) -> int:
         """Return how many times of arrival have to agree."""
-        if not self._distrust and shown.clean:
-            return 1 if self._by_time.new(excess) > 1 else _ONE_BY_TIME_FRAMES
         if shown.has_counter and shown.counter < shown.time:
             return _AGAINST_COUNTER_FRAMES
-        return _UNCERTAIN_FRAMES
+        return _UNCERTAIN_FRAMES if self._distrust or not shown.clean else _ONE_BY_TIME_FRAMES
 
     def _agree(self, excess: int, needed: int) -> int:
         if needed > 1:

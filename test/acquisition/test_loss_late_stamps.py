@@ -127,6 +127,27 @@ def test_a_loss_that_was_held_before_the_first_frame_is_of_no_acquisition() -> N
     assert stream.frames(5) == [0] * 5
 
 
+@pytest.mark.parametrize('late', [1.2, 1.8, 2.4, 3.0])
+@pytest.mark.parametrize('counter', [False, True])
+def test_a_grab_that_is_late_by_several_periods_is_no_loss(counter: bool, late: float) -> None:
+    stream = Stream(arrival=True, sequence=False, counter=counter)
+    stream.account.counter.trusted = True
+    stream.frames(WARM_UP)
+    for _ in range(5):
+        assert stream.frame(late).lost == 0
+        stream.frames(3)  # one of them may be stamped with the late one or before it
+        assert sum(stream.frames(30)) == 0
+    assert stream.account.totals.lost == 0
+
+
+def test_where_a_recorded_counter_rises_by_one_late_grabs_are_no_losses() -> None:
+    for seed in range(20):
+        stream = Stream(arrival=True, sequence=False, counter=True)
+        stream.account.counter.trusted = True
+        dice = random.Random(seed)
+        assert sum(stream.frame(0.9 * (dice.random() < 0.15)).lost for _ in range(900)) == 0
+
+
 @pytest.mark.parametrize('counter', [False, True])
 @pytest.mark.parametrize('seed', range(20))
 def test_late_grabs_of_a_recording_are_no_losses(seed: int, counter: bool) -> None:
