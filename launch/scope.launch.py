@@ -303,10 +303,12 @@ async def lights_off(pid, usb_port):
     """Make dark what a node has left, or see that the watcher has done it."""
     # In a session of its own no Ctrl-C reaches it. No action of launch: these are not started
     # while it ends.
-    process = await asyncio.create_subprocess_exec(
-        str(PROGRAMS / 'lights_off'), '--after', str(pid), '--usb-port', usb_port,
-        stdin=asyncio.subprocess.DEVNULL, start_new_session=True)
-    await process.wait()
+    status = -signal.SIGINT
+    while status == -signal.SIGINT:  # one reached it before it had that session
+        process = await asyncio.create_subprocess_exec(
+            str(PROGRAMS / 'lights_off'), '--after', str(pid), '--usb-port', usb_port,
+            stdin=asyncio.subprocess.DEVNULL, start_new_session=True)
+        status = await process.wait()
 
 
 def recorder(asked, scope, run):
