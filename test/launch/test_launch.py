@@ -11,6 +11,9 @@ import time
 
 from launched import LAUNCH_FILE, Launched, launched, needs_launch
 from listening import Listener
+from miniscope_ros.recordings import certificate
+from miniscope_ros.recordings.bag.contents import read_contents
+from miniscope_ros.recordings.bag.reader import Bag
 from node_process import PATIENCE
 import psutil
 import pytest
@@ -254,6 +257,37 @@ def test_a_killed_node_is_started_again(tmp_path: Path) -> None:
         assert status == 0, output
         assert '/miniscope has ended, exit code -9: it is started again' in output
         assert rig.box.led == 0.0
+
+
+@needs_launch
+def test_a_recording_goes_on_with_a_node_that_is_started_again(tmp_path: Path) -> None:
+    bag = tmp_path / 'bag'
+    with launched_on_a_box(tmp_path, respawn='true', record=bag) as (rig, launch, ear):
+        assert ear.set_each(led=30.0)[0].successful
+        frames = ear.listen('frame_info')
+        ear.wait_for(frames, 90)  # more than the next node publishes unheard
+        toggles, heard = rig.box.sync_toggles, len(frames)
+        kill_node(launch)
+        rig.box.wait(lambda: rig.box.led == 0.0, BACK * slowness())
+        rig.box.wait(lambda: rig.box.sync_toggles > toggles + 3, BACK * slowness())
+        # Discovery is repeated every 3 s where a message of it was lost.
+        ear.wait_for(frames, heard + 200)
+        assert ear.get('led') == 30.0
+        launch.press_ctrl_c()
+        status, output = launch.wait()
+        assert status == 0, output
+    assert rig.box.led == 0.0
+    runs = certificate.read(bag)['topics']['/miniscope/frame_info']['runs']
+    assert len(runs) == 2 and runs[0][0] == 0, runs
+    assert all(last - first + 1 == count for first, last, count in runs), runs
+    problem, = certificate.verify(bag)
+    assert '/miniscope HAS ENDED during the recording, and was started again' in problem
+    both = list(read_contents(Bag(bag), lambda progress: None))
+    for one, (_, _, count) in zip(both, runs, strict=True):
+        # The recorder meets one topic of the new node after the other.
+        assert len(one.frames) == count and abs(len(one.images) - count) < 60
+    assert [round(one.controls['led']) for one in both] == [20, 30]
+    assert 'after the last frame of miniscope' in ' '.join(both[1].remarks)
 
 
 @needs_launch

@@ -3,11 +3,14 @@
 """Recordings of simulated scopes: started, stopped, joined, split, timed; what is in the bag."""
 import json
 from pathlib import Path
+import re
 import signal
 
-from listening import Listener
+from listening import Listener, stamp_ns
 from miniscope_msgs.msg import ControlChange, RecordingStatus
+from miniscope_ros.commands import export_bag
 from miniscope_ros.recordings import certificate
+from miniscope_ros.watch.left_values import take_left_values
 from node_process import NodeProcess, scope_node
 import pytest
 from recording_sessions import (
@@ -21,6 +24,7 @@ from recording_sessions import (
 from std_msgs.msg import String
 import yaml
 
+JOINED = 60  # frames at most that one topic has and another lacks
 LATCHED_TOPICS = ('image_raw/metadata', 'controls', 'digital_inputs', 'imu/metadata',
                   'orientation_rows/metadata')
 
@@ -215,7 +219,9 @@ def test_a_scope_that_is_not_there_makes_the_start_fail(tmp_path: Path) -> None:
     assert not (tmp_path / 'bags').exists()
 
 
-def test_a_scope_that_is_started_again_is_recorded_on(tmp_path: Path) -> None:
+def test_a_scope_that_is_started_again_is_recorded_on(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('XDG_RUNTIME_DIR', str(tmp_path))
     bag = tmp_path / 'bag'
     # Without the arguments of ROS that every node gets here.
     program = ('import sys; from miniscope_ros.commands.record_scope import main; '
@@ -229,9 +235,13 @@ def test_a_scope_that_is_started_again_is_recorded_on(tmp_path: Path) -> None:
             recording = NodeProcess(python=command)
             started.append(recording)
             ear.wait_for(infos, 90)  # more than the next node publishes unheard
+            assert ear.set_each(led=30.0)[0].successful
             started[0].kill()
             count = len(infos)
-            started.append(NodeProcess(SIMULATED, remap={'__node': 'a'}))
+            # What the launch file does with respawn:=true.
+            left = take_left_values(started[0].pid)
+            assert left == {'led': 30.0}
+            started.append(NodeProcess({**SIMULATED, **left}, remap={'__node': 'a'}))
             # Discovery is repeated every 3 s where a message of it was lost.
             ear.wait_for(infos, count + 200)
             recording.send_signal(signal.SIGINT)
@@ -248,3 +258,27 @@ def test_a_scope_that_is_started_again_is_recorded_on(tmp_path: Path) -> None:
     assert all(last - begin + 1 == count for begin, last, count in runs)
     problem, = certificate.verify(bag)
     assert 'incomplete: /a HAS ENDED during the recording, and was started again' in problem
+    gap_s = check_gap(bag, runs)
+    assert export_bag.main([str(bag), str(tmp_path / 'out')]) in (
+        export_bag.DONE, export_bag.NOT_GOOD)
+    for folder, (_, _, count) in zip(('a', 'a_2'), runs, strict=True):
+        table = (tmp_path / 'out' / folder / 'timeStamps.csv').read_text().splitlines()
+        # The recorder meets one topic of the new node after the other.
+        assert abs(len(table) - 1 - count) < JOINED
+        assert '0.avi' in {path.name for path in (tmp_path / 'out' / folder).iterdir()}
+    gap, = re.findall(r'begins (\S+) s after the last frame of a\n',
+                      (tmp_path / 'out' / 'report.txt').read_text())
+    assert float(gap) == pytest.approx(gap_s, abs=0.001)
+
+
+def check_gap(bag: Path, runs: list[list[int]]) -> float:
+    """Fail unless frame_info of the second acquisition tells the gap; return that [s]."""
+    infos = messages(bag)['/a/frame_info']
+    before, after = infos[:runs[0][2]], infos[runs[0][2]:]
+    assert before[-1].frame_index == runs[0][1]
+    # The recorder may meet the new node a moment late, which the index tells.
+    assert after[0].frame_index == runs[1][0] <= after[0].capture_index
+    assert (after[0].frame_index == 0) == (after[0].time_ms == 0.0)
+    began_ns = stamp_ns(after[0]) - round(after[0].time_ms * 1e6)
+    assert began_ns - stamp_ns(before[-1]) > 5e8  # a node takes longer than that to start
+    return (stamp_ns(after[0]) - stamp_ns(before[-1])) / 1e9

@@ -47,8 +47,11 @@ def find_acquisitions(bag: Bag, scope: ScopeMessages, names: set[str],
             if (acquisition := _acquisition(
                 bag, scope, part, stamps[part_of_image == number],
                 orientation[part_of_row == number])) is not None]
+    before: RecordedAcquisition | None = None
     for acquisition in made:
         acquisition.name = _name(scope.node, names)
+        _note_gap(before, acquisition)
+        before = acquisition
         _add_settings(acquisition, scope)
         find_problems(acquisition)
         yield acquisition
@@ -153,6 +156,15 @@ def _fill_times(frames: NDArray[Any], bad: NDArray[np.bool_]) -> None:
     nearest = good[np.maximum(np.searchsorted(good, np.flatnonzero(bad)) - 1, 0)]
     since = (frames['stamp'][bad] - frames['stamp'][nearest]) / 1e6
     frames['time_ms'][bad] = frames['time_ms'][nearest] + since
+
+
+def _note_gap(before: RecordedAcquisition | None, acquisition: RecordedAcquisition) -> None:
+    """Remark how long after the one before an acquisition begins; all stamps are of one clock."""
+    if before is None or not len(before.images) or not len(acquisition.images):
+        return
+    gap = (int(acquisition.images['stamp'][0]) - int(before.images['stamp'][-1])) / 1e9
+    if gap > 0:
+        acquisition.remarks.append(f'begins {gap:.3f} s after the last frame of {before.name}')
 
 
 def _name(node: str, names: set[str]) -> str:
