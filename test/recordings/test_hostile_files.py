@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Pipes, devices, endless files and bombs are refused, or end when the program is to end."""
 from collections.abc import Callable
+import itertools
 import os
 from pathlib import Path
 import re
@@ -161,6 +162,21 @@ def test_opening_gives_up_when_the_program_is_to_end() -> None:
     assert interruptibly(lambda: 7, threading.Event()) == 7
     with pytest.raises(ZeroDivisionError):
         interruptibly(lambda: 1 // 0, threading.Event())
+
+
+def test_what_is_given_up_takes_no_more_of_the_interpreter() -> None:
+    stop = threading.Event()
+    workers: list[threading.Thread] = []
+
+    def work() -> None:
+        workers.append(threading.current_thread())
+        for _ in itertools.count():
+            stop.set()
+
+    with pytest.raises(Interrupted):
+        interruptibly(work, stop)
+    workers[0].join(60)
+    assert not workers[0].is_alive()
 
 
 def test_a_source_gives_up_opening_and_reading(tmp_path: Path) -> None:
