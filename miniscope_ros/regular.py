@@ -3,7 +3,7 @@
 """
 Files that can be read to their end.
 
-A recording's folder may hold anything under a name that is read: a named pipe, on which opening
+A folder may hold anything under a name that is read: a named pipe, on which opening
 waits for ever, a link to an endless device, a text of many gigabytes.
 """
 
@@ -27,8 +27,13 @@ def check_regular(path: Path) -> int:
 
 
 def read_text(path: Path, largest: int) -> str:
+    """Return a small text file; see read_bytes. Bytes that are no UTF-8 are replaced."""
+    return read_bytes(path, largest).decode('utf-8-sig', errors='replace')
+
+
+def read_bytes(path: Path, largest: int) -> bytes:
     """
-    Return a small text file; bytes that are no UTF-8 are replaced.
+    Return the content of a small file.
 
     Raises FileNotFoundError, and OSError where it is no file or has more than largest bytes.
     """
@@ -37,4 +42,4 @@ def read_text(path: Path, largest: int) -> str:
         raise OSError(0, f'it has {size} bytes, where at most {largest} are expected',
                       os.fspath(path))
     with path.open('rb') as file:
-        return file.read(largest).decode('utf-8-sig', errors='replace')
+        return file.read(largest)

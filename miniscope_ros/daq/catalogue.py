@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 import os
+from pathlib import Path
 import re
 import reprlib
 from typing import Any, NoReturn
@@ -19,6 +20,7 @@ from typing import Any, NoReturn
 from miniscope_ros.daq.control import Control, LIGHTS, show, Slot, Template
 from miniscope_ros.daq.packets import check, Packet, parse, START_ORIENTATION
 from miniscope_ros.errors import ConfigurationError, DeviceError
+from miniscope_ros.regular import read_bytes
 import yaml
 
 __all__ = ['Control', 'DeviceType', 'LIGHTS', 'load_catalogue', 'SIZES']
@@ -31,6 +33,7 @@ DARKNESS = ('full', 'residual', 'unknown')
 
 _CONTROLS = (*LIGHTS, 'focus', 'gain', 'frame_rate')
 _RANGED = (*LIGHTS, 'focus')  # what has to be a range; frame_rate has to be a choice
+_LARGEST_FILE = 1 << 20  # bytes; that of the package has 14 kB
 _CELL = re.compile(r'(?P<literal>[0-9A-Fa-f]{2})|\{(?P<second>b?)(?P<byte>[0-3])\}')
 
 
@@ -67,8 +70,7 @@ def load_catalogue(user_file: str | os.PathLike[str] | None = None) -> dict[str,
         return catalogue
     file = os.fspath(user_file)
     try:
-        with open(file, 'rb') as stream:
-            content = stream.read()
+        content = read_bytes(Path(file), _LARGEST_FILE)
     except OSError as error:
         raise DeviceError(
             f'the device catalogue {file} cannot be read: {error.strerror}; mend that, or set '

@@ -22,10 +22,12 @@ from miniscope_ros.recordings.frame_index import (
     index_and_stamp,
     ORIENTATION_ROW,
 )
+from miniscope_ros.regular import check_regular, read_text
 
 NAME = 'certificate.json'
 FORMAT = 1
 _BLOCK = 1 << 20  # bytes
+_LARGEST = 1 << 28  # bytes; a certificate has a few kB and 100 bytes for each file
 _HEAD = 1024  # bytes of a message in which frame_index stands
 _NUMBER_LAST = re.compile(r'.*_(\d+)\.mcap')
 _NUMBER_FIRST = re.compile(r'(\d+)_.*_\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d\.mcap')
@@ -97,6 +99,7 @@ def write(folder: Path, content: Mapping[str, Any], known: Mapping[str, str]) ->
 def sha256(file: Path) -> str:
     """Return the checksum of a file; OSError."""
     digest = hashlib.sha256()
+    check_regular(file)
     with file.open('rb') as stream:
         while block := stream.read(_BLOCK):
             digest.update(block)
@@ -107,12 +110,12 @@ def read(bag: Path) -> dict[str, Any]:
     """Return the certificate of a bag's folder; DeviceError where there is none to be read."""
     path = (bag if bag.is_dir() else bag.parent) / NAME
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = json.loads(read_text(path, _LARGEST))
     except FileNotFoundError as error:
         raise DeviceError(
             f'{path} is missing: the recording was cut off before its end, or was not made by '
             'session_node or record_scope; export_bag --check says what the bag holds') from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DeviceError(f'{path} cannot be read: {error}') from error
     if not isinstance(content, dict) or content.get('format') != FORMAT:
         raise DeviceError(f'{path} is of another version of this program')

@@ -12,6 +12,7 @@ import re
 from typing import Any
 
 from miniscope_ros.errors import ConfigurationError
+from miniscope_ros.regular import read_text
 import yaml
 
 SESSION_KEYS = (
@@ -22,6 +23,7 @@ PRESETS = ('none', 'fastwrite', 'zstd_fast', 'zstd_small')
 RECORDERS = ('auto', 'rosbag2', 'builtin')
 FIELDS = ('animal', 'date', 'time', 'experiment')
 _NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
+_LARGEST_FILE = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,10 @@ class SessionFile:
 def read_session_file(path: Path) -> SessionFile:
     """Read and check a file. Raises ConfigurationError that names all problems."""
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+        content = yaml.safe_load(read_text(path, _LARGEST_FILE))
     except OSError as error:
         raise ConfigurationError(f'{path} cannot be read: {error.strerror}') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigurationError(
             f'{path} is no YAML file: {" ".join(str(error).split())}') from error
     try:

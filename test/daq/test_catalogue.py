@@ -5,6 +5,8 @@
 import copy
 from importlib import resources
 import math
+import os
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -318,8 +320,16 @@ def test_the_packages_file_can_be_copied_under_other_names(tmp_path):
         assert catalogue[f'my_{name}'].controls == CATALOGUE[name].controls
 
 
+def pipe(folder):
+    """Make a named pipe, on which opening would wait for ever."""
+    if not (folder / 'pipe').exists():
+        os.mkfifo(folder / 'pipe')
+    return folder / 'pipe'
+
+
 @pytest.mark.parametrize('make', [
-    lambda folder: folder / 'missing.yaml', lambda folder: folder])
+    lambda folder: folder / 'missing.yaml', lambda folder: folder,
+    lambda folder: Path('/dev/zero'), pipe])
 def test_a_file_that_cannot_be_read_can_be_mended(tmp_path, make):
     with pytest.raises(DeviceError, match=f'{make(tmp_path)} cannot be read: .*mend that'):
         load_catalogue(str(make(tmp_path)))

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Session files: what is wrong is named by key and value, with a remedy, all at once."""
 from datetime import datetime
+import os
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +87,20 @@ also: [/lab/door]
     assert folder_name(session.record, session.session, '/y', NOW) == Path('/y')
 
 
-@pytest.mark.parametrize('content', ['a: [', '\0'])
+@pytest.mark.parametrize('content', ['a: [', '\0', '[' * 100_000])
 def test_a_file_that_is_no_yaml_is_named(content: str, tmp_path: Path) -> None:
     (tmp_path / 's.yaml').write_text(content)
     with pytest.raises(ConfigurationError, match='s.yaml is no YAML file'):
         read_session_file(tmp_path / 's.yaml')
     with pytest.raises(ConfigurationError, match='none.yaml cannot be read: No such file'):
         read_session_file(tmp_path / 'none.yaml')
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'pipe')
+    for path in (tmp_path / 'pipe', Path('/dev/zero'), tmp_path):
+        with pytest.raises(ConfigurationError, match=f'{path} cannot be read: it is a '):
+            read_session_file(path)
 
 
 @given(st.text())

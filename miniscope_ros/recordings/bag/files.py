@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 
 from miniscope_ros.errors import DeviceError
-from miniscope_ros.recordings.regular import read_text
+from miniscope_ros.regular import read_text
 import yaml
 
 SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')

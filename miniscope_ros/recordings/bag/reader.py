@@ -34,7 +34,7 @@ from miniscope_ros.recordings.bag.message import (
 from miniscope_ros.recordings.bag.sqlite import read_sqlite
 from miniscope_ros.recordings.bag.window import Windowed
 from miniscope_ros.recordings.bag.zstd import zstd
-from miniscope_ros.recordings.regular import check_regular
+from miniscope_ros.regular import check_regular
 from rosbags.serde import SerdeError
 from rosbags.typesys import get_types_from_idl, get_types_from_msg, get_typestore, Stores
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from miniscope_ros.errors import ConfigurationError
-from miniscope_ros.recordings.regular import check_regular
+from miniscope_ros.regular import check_regular
 import numpy as np
 from numpy.typing import NDArray
 

@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from miniscope_ros.errors import ConfigurationError
-from miniscope_ros.recordings.regular import read_text
+from miniscope_ros.regular import read_text
 import yaml
 
 _LARGEST = 1 << 20  # bytes

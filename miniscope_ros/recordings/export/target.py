@@ -15,7 +15,7 @@ from typing import Any
 
 from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.recordings.export.interruption import on_interrupt, raise_if_told
-from miniscope_ros.recordings.regular import read_text
+from miniscope_ros.regular import read_text
 
 CONTENTS = 'export.json'
 """The file by which an export is recognised: it lists every file of it with its size [bytes]."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import re
 from typing import Any
 
-from miniscope_ros.recordings.regular import read_text
+from miniscope_ros.regular import read_text
 
 _FILE = 'metaData.json'
 _LARGEST = 1 << 24  # bytes

@@ -23,7 +23,7 @@ from miniscope_ros.recordings.readers.timed_video import (
     TimedVideo,
 )
 from miniscope_ros.recordings.readers.video import check_size, Decoder, Image
-from miniscope_ros.recordings.regular import check_regular, read_text
+from miniscope_ros.regular import check_regular, read_text
 import numpy as np
 from numpy.typing import NDArray
 

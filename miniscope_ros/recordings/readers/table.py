@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 
 from miniscope_ros.errors import DeviceError
-from miniscope_ros.recordings.regular import check_regular
+from miniscope_ros.regular import check_regular
 import numpy as np
 from numpy.typing import NDArray
 

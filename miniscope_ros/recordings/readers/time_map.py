@@ -11,7 +11,7 @@ import struct
 from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple
 
-from miniscope_ros.recordings.regular import check_regular
+from miniscope_ros.regular import check_regular
 import numpy as np
 from numpy.typing import NDArray
 

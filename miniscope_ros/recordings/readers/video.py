@@ -16,7 +16,7 @@ from typing import Any
 
 import cv2
 from miniscope_ros.errors import DeviceError
-from miniscope_ros.recordings.regular import check_regular
+from miniscope_ros.regular import check_regular
 import numpy as np
 from numpy.typing import NDArray
 
