@@ -104,6 +104,16 @@ def test_files_may_be_numbered_from_any_number(tmp_path: Path, first: int, stamp
     assert [frame.image.tobytes() for frame in frames] == [image.tobytes() for image in images]
 
 
+def test_zeros_before_the_numbers_do_not_matter(tmp_path: Path) -> None:
+    images = scenes(30)
+    folder = write_miniscope_daq(tmp_path / 'scope', images, range(0, 1500, 50), per_file=10)
+    for file in folder.glob('*.avi'):
+        file.rename(folder / f'{int(file.stem):03}.avi')
+    frames = list(open_recording(str(folder)).frames())
+    assert [frame.time_ns // MS for frame in frames] == list(range(0, 1500, 50))
+    assert [frame.image.tobytes() for frame in frames] == [image.tobytes() for image in images]
+
+
 def test_a_missing_first_file_does_not_shift_the_rest(tmp_path: Path) -> None:
     folder = write_miniscope_daq(tmp_path / 'scope', scenes(30), range(0, 1500, 50), per_file=10)
     (folder / '0.avi').unlink()

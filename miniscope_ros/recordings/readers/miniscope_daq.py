@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import math
 from pathlib import Path
 import re
@@ -37,8 +38,8 @@ def read(path: Path) -> TimedVideo:
         names = ', '.join(str(folder) for folder in folders)
         raise DeviceError(f'{path} holds recordings of several devices; name one of: {names}')
     folder = folders[0]
-    numbers = sorted(int(file.stem) for file in _videos(folder))
-    if not numbers:
+    videos = _videos(folder)
+    if not videos:
         raise DeviceError(f'{folder}: no video (0.avi, 1.avi, ..) beside {_STAMPS}')
     if not (folder / _STAMPS).exists():
         raise DeviceError(f'{folder}: {_STAMPS} is missing')
@@ -58,13 +59,15 @@ def read(path: Path) -> TimedVideo:
         start_epoch_ns=session.start_epoch_ns(),
         controls=metadata.controls(),
         warnings=warnings)
-    parts = _parts(folder, numbers, len(times), metadata, warnings)
+    parts = _parts(folder, videos, len(times), metadata, warnings)
     present = [part.path for part in parts if part.path.exists()]
     return TimedVideo('Miniscope-DAQ', folder, parts, opencv_decoder(present), tables)
 
 
-def _videos(folder: Path) -> list[Path]:
-    return [file for file in folder.iterdir() if _VIDEO.fullmatch(file.name)]
+def _videos(folder: Path) -> dict[int, Path]:
+    """Return the videos by their numbers, which some programs write with zeros before them."""
+    files = sorted(file for file in folder.iterdir() if _VIDEO.fullmatch(file.name))
+    return {int(file.stem): file for file in files}
 
 
 def _device_folders(path: Path) -> list[Path]:
@@ -77,7 +80,7 @@ def _device_folders(path: Path) -> list[Path]:
     return []
 
 
-def _parts(folder: Path, numbers: list[int], rows: int, metadata: Metadata,
+def _parts(folder: Path, videos: Mapping[int, Path], rows: int, metadata: Metadata,
            warnings: list[str]) -> list[Part]:
     """
     Divide the time stamps between the video files.
@@ -85,8 +88,8 @@ def _parts(folder: Path, numbers: list[int], rows: int, metadata: Metadata,
     Every file but the last has as many as its header says, so that a file which lost its end, or
     is missing altogether, does not shift the times of those after it.
     """
-    numbers = _own_numbers(folder, numbers, warnings)
-    said = {number: opencv_count(folder / f'{number}.avi') for number in numbers}
+    numbers = _own_numbers(folder, videos, warnings)
+    said = {number: opencv_count(videos[number]) for number in numbers}
     known = sum(max(0, count) for count in said.values())
     per_file = metadata.frames_per_file(_DEFAULT_FRAMES_PER_FILE)
     # Some programs count from 1. Files that are missing at the beginning have time stamps.
@@ -98,28 +101,29 @@ def _parts(folder: Path, numbers: list[int], rows: int, metadata: Metadata,
     for number in range(first, numbers[-1] + 1):
         count = said.get(number, 0)
         own = rows if number == numbers[-1] else min(rows, count if count > 0 else per_file)
-        parts.append(Part(folder / f'{number}.avi', own))
+        parts.append(Part(videos.get(number, folder / f'{number}.avi'), own))
         rows -= own
     return parts
 
 
-def _own_numbers(folder: Path, numbers: list[int], warnings: list[str]) -> list[int]:
+def _own_numbers(folder: Path, videos: Mapping[int, Path], warnings: list[str]) -> list[int]:
     """
     Return the numbers of the files of this recording, without those of strangers.
 
     A recording's files are numbered from 0, or 1, and few are missing. A number that is far from
     the others, such as a date, is that of another file.
     """
+    numbers = sorted(videos)
     own = numbers[:1]
     for number in numbers[1:]:
         if number - own[-1] > len(numbers):
             break
         own.append(number)
     if strangers := numbers[len(own):]:
-        names = ', '.join(f'{number}.avi' for number in strangers[:3])
+        names = ', '.join(videos[number].name for number in strangers[:3])
         more = f' and {len(strangers) - 3} more' if len(strangers) > 3 else ''
         warnings.append(f'{folder}: {names}{more} is not played: its number does not follow '
-                        f'{own[-1]}.avi')
+                        f'{videos[own[-1]].name}')
     return own
 
 
