@@ -172,6 +172,9 @@ def test_a_log_of_a_killed_recorder_is_read_without_writing(
 
 # Single messages and definitions
 
+SMALL_IMAGE = {'width': 10, 'height': 9, 'step': 10, 'data': np.zeros(90, np.uint8)}
+
+
 class Damaged(Scope):
     """A scope one of whose messages is not as it should be."""
 
@@ -196,6 +199,14 @@ class Damaged(Scope):
     ('orientation_rows', 7, {'qw': math.nan}, '1 messages have values that cannot be'),
     ('control_changes', 0, {'value': math.nan}, '1 messages have values that cannot be'),
     ('controls', 1, {'values': np.array([math.inf] * 4)}, '1 messages have values that cannot'),
+    ('frame_info', 7, {'frame_index': 2**63}, '1 messages have values that contradict'),
+    ('frame_info', 7, {'frame_index': 3}, '1 messages have values that contradict'),
+    ('frame_info', 7, {'capture_index': 2**64 - 1}, '1 messages have values that contradict'),
+    ('frame_info', 7, {'lost_before': 2**32 - 1}, '1 messages have values that contradict'),
+    ('frame_info', 7, {'time_ms': 5.0}, '1 messages have values that contradict'),
+    ('controls', 0, {'values': np.array([1.0])}, '1 messages have values that cannot'),
+    ('image_raw', 0, SMALL_IMAGE, 'an image of 10x9 stands among such of 48x32'),
+    ('image_raw', 7, SMALL_IMAGE, 'an image of 10x9 stands among such of 48x32'),
     ('image_raw', 7, {'height': 4_000_000_000}, 'cannot be used'),
     ('image_raw', 7, {'step': 0}, 'cannot be used'),
     ('image_raw', 7, {'encoding': 'bayer_rggb8'}, 'cannot be used'),
@@ -213,6 +224,30 @@ def test_a_message_that_cannot_be_costs_itself(
         times = [int(row['Time Stamp (ms)']) for row in csv.DictReader(stream)]
     kept = [n for n in range(20) if topic != 'image_raw' or n != number]
     assert times == pytest.approx([scope.time_ms(n) for n in kept], abs=1)
+
+
+class Misdated(Scope):
+    """A scope one of whose frame_info has a damaged stamp."""
+
+    seconds = 0
+
+    def messages(self, types: Any) -> Any:
+        for topic, stamp, message in super().messages(types):
+            if topic == 'frame_info' and message.frame_index == 7:
+                message.header.stamp.sec = self.seconds
+            yield topic, stamp, message
+
+
+@pytest.mark.parametrize('seconds', [-2**31, 0, 2**31 - 1])
+def test_a_damaged_stamp_of_a_frame_is_told_by_its_neighbours(
+        tmp_path: Path, run: Callable[..., Exported], seconds: int) -> None:
+    scope = Misdated(frames=20, lost={7: 2})
+    scope.seconds = seconds
+    status, report, errors = run(write_bag(tmp_path / 'bag', scope), tmp_path / 'out')
+    assert status == PARTLY and 'lost          2 of 22' in report
+    assert errors.count('miniscope') == 1 and '1 messages have values that contradict' in errors
+    with (tmp_path / 'out' / 'miniscope' / 'timeStamps.csv').open() as stream:
+        assert len(list(csv.DictReader(stream))) == 20
 
 
 @pytest.mark.parametrize('definition', [

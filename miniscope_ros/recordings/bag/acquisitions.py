@@ -12,6 +12,7 @@ from miniscope_ros.daq.catalogue import load_catalogue
 from miniscope_ros.model import Reason
 from miniscope_ros.recordings.bag.completeness import find_problems
 from miniscope_ros.recordings.bag.division import divide, Division
+from miniscope_ros.recordings.bag.outliers import repair_outliers
 from miniscope_ros.recordings.bag.reader import Bag
 from miniscope_ros.recordings.bag.scope import ScopeMessages
 from miniscope_ros.recordings.bag.tables import ControlState, IMAGE, RecordedAcquisition
@@ -36,17 +37,20 @@ def find_acquisitions(bag: Bag, scope: ScopeMessages, names: set[str],
     problems of the bag and of the acquisition.
     """
     frames = _repaired(bag, scope)
-    stamps = scope.image_stamps()
+    stamps, shapes = scope.image_stamps(), scope.image_shapes()
     if not len(stamps):
         bag.note(f'{scope.node}/image_raw holds no image: nothing can be exported')
     orientation = scope.orientation.rows()
     division = divide(frames, in_order=not bag.compressed_messages)
     part_of_image = division.part_of(stamps)
     part_of_row = division.part_of(orientation['stamp'])
-    made = [acquisition for number, part in enumerate(division.parts)
-            if (acquisition := _acquisition(
-                bag, scope, part, stamps[part_of_image == number],
-                orientation[part_of_row == number])) is not None]
+    made = []
+    for number, part in enumerate(division.parts):
+        acquisition = _acquisition(bag, scope, part, stamps[part_of_image == number],
+                                   orientation[part_of_row == number])
+        if acquisition is not None:
+            acquisition.shape = scope.usual_shape(shapes[part_of_image == number])
+            made.append(acquisition)
     before: RecordedAcquisition | None = None
     for acquisition in made:
         acquisition.name = _name(scope.node, names)
@@ -144,6 +148,9 @@ def _repaired(bag: Bag, scope: ScopeMessages) -> NDArray[Any]:
         bag.note(f'{scope.node}/frame_info: {int(bad.sum())} messages have no valid time_ms; '
                  'it is taken from their stamps')
         _fill_times(frames, bad)
+    if count := repair_outliers(frames):
+        bag.note(f'{scope.node}/frame_info: {count} messages have values that contradict those '
+                 'before and after, and are repaired by them')
     return frames
 
 

@@ -17,7 +17,13 @@ from typing import Any
 
 from miniscope_ros.recordings.bag.acquisitions import find_acquisitions
 from miniscope_ros.recordings.bag.image_places import ImagePlaces
-from miniscope_ros.recordings.bag.message import LEADING, message_stamp, Topic, WHOLE
+from miniscope_ros.recordings.bag.message import (
+    IMAGE_LEADING,
+    image_shape,
+    message_stamp,
+    Topic,
+    WHOLE,
+)
 from miniscope_ros.recordings.bag.reader import Bag
 from miniscope_ros.recordings.bag.scope import ScopeMessages
 from miniscope_ros.recordings.bag.surroundings import IMAGE_TYPES, Surroundings
@@ -72,7 +78,7 @@ def read_session(bag: Bag, progress: Callable[[float], None]) -> RecordedSession
         _, kind = split_topic(topic)
         if not kind:
             return surroundings.leading(topic)
-        return LEADING if kind == 'image_raw' else WHOLE
+        return IMAGE_LEADING if kind == 'image_raw' else WHOLE
 
     def of_node(node: str) -> ScopeMessages:
         if node not in scopes:
@@ -90,7 +96,8 @@ def read_session(bag: Bag, progress: Callable[[float], None]) -> RecordedSession
             if not kind:
                 surroundings.add(bag, message, stamp)
             elif kind == 'image_raw':
-                of_node(node).add_image(stamp, suspect=message.suspect)
+                of_node(node).add_image(
+                    stamp, image_shape(message), suspect=message.suspect)
             elif (decoded := bag.decode(message)) is not None:
                 _add(of_node(node), kind, stamp, decoded)
         except (ValueError, OverflowError):
@@ -117,6 +124,8 @@ def _add(scope: ScopeMessages, kind: str, stamp: int, message: Any) -> None:
             raise ValueError('a component of the quaternion is no number')
         scope.orientation.add(stamp, message)
     elif kind == 'controls':
+        if not len(message.names) == len(message.values) == len(message.raw_values):
+            raise ValueError('there are not as many values as names')
         scope.controls.append((stamp, {
             str(name): ControlState(_finite(value), int(raw)) for name, value, raw in zip(
                 message.names, message.values, message.raw_values, strict=False)}))

@@ -53,15 +53,16 @@ def _take(bag: Bag, message: Message, queues: list[_Queue],
     for queue in queues:
         row = queue.row(stamp)
         if row is not None:
-            yield from queue.put(row, decode(bag, message, queue.is_camera))
+            yield from queue.put(row, decode(bag, message, queue.acquisition))
             return
 
 
-def decode(bag: Bag, message: Message, is_camera: bool) -> Image | None:
+def decode(bag: Bag, message: Message, acquisition: RecordedAcquisition) -> Image | None:
     """Return the pixels of an image; None, and a note, where they cannot be used."""
     decoded = bag.decode(message)
     if decoded is None:
         return None
+    is_camera, shape = acquisition.is_camera, acquisition.shape
     pixels = camera_pixels(decoded) if is_camera else scope_pixels(decoded)
     if pixels is None and hasattr(decoded, 'encoding'):
         bag.note(f'{message.topic.name}: an image of {decoded.width}x{decoded.height} '
@@ -70,6 +71,10 @@ def decode(bag: Bag, message: Message, is_camera: bool) -> Image | None:
     elif pixels is None:
         bag.note(f'{message.topic.name}: an image of format {decoded.format!r} with '
                  f'{len(decoded.data)} bytes cannot be used')
+    elif shape is not None and shape != pixels.shape[:2]:
+        bag.note(f'{message.topic.name}: an image of {decoded.width}x{decoded.height} stands '
+                 f'among such of {shape[1]}x{shape[0]} and is left out')
+        return None
     return pixels
 
 
@@ -82,8 +87,7 @@ class _Queue:
     """
 
     def __init__(self, acquisition: RecordedAcquisition) -> None:
-        self._acquisition = acquisition
-        self.is_camera = acquisition.is_camera
+        self.acquisition = acquisition
         self._stamps = np.ascontiguousarray(acquisition.images['stamp'])
         self._order = np.argsort(self._stamps, kind='stable')
         self._sorted = self._stamps[self._order]
@@ -127,4 +131,4 @@ class _Queue:
         row, self._next = self._next, self._next + 1
         if image is not None:
             self._bytes -= image.nbytes
-            yield self._acquisition, row, image
+            yield self.acquisition, row, image

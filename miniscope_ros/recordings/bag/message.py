@@ -26,6 +26,9 @@ _STAMP_BIG = struct.Struct('>4xiI')
 LEADING = _STAMP.size
 """So many bytes of a message hold the stamp of its header."""
 
+IMAGE_LEADING = 512
+"""So many bytes of an image hold its shape, too, unless its frame_id is very long."""
+
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 
 
@@ -55,6 +58,18 @@ def message_stamp(message: Message) -> int:
     except (IndexError, struct.error) as error:
         raise ValueError('the message is too short') from error
     return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
+def image_shape(message: Message) -> tuple[int, int] | None:
+    """Return height and width in an Image's first bytes; None where they are not there."""
+    try:
+        order = '<' if message.data[1] & 1 else '>'
+        length, = struct.unpack_from(f'{order}I', message.data, LEADING)
+        place = -(-(LEADING + 4 + length) // 4) * 4  # aligned to 4 bytes
+        height, width = struct.unpack_from(f'{order}II', message.data, place)
+    except (IndexError, struct.error, OverflowError):
+        return None
+    return int(height), int(width)
 
 
 Wanted = Callable[[Topic], int]

@@ -31,7 +31,7 @@ def sample(bag: Bag, acquisitions: list[RecordedAcquisition], every: int, places
             continue
         for row, (_, file, place) in zip(rows.tolist(), found.tolist(), strict=True):
             message = bag.read(topic, file, place)
-            pixels = decode(bag, message, acquisition.is_camera) if message else None
+            pixels = decode(bag, message, acquisition) if message else None
             if pixels is not None:
                 yield acquisition, row, pixels
     for acquisition, row, pixels in images(bag, in_turn) if in_turn else ():

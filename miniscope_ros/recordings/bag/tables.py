@@ -100,6 +100,7 @@ class RecordedAcquisition:
     remarks: list[str] = field(default_factory=list)  # what is to be known, and costs nothing
     inputs: list[InputChange] = field(default_factory=list)  # the levels at the start first
     topic: str = ''  # of the images
+    shape: tuple[int, int] | None = None  # (height, width) of its images; None: not known
     is_camera: bool = False  # of another driver: it has no messages of ours but images
 
     @property

@@ -1,0 +1,82 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Single values of frame_info that contradict the messages before and after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SAME_START_NS = 2_000_000
+
+
+def repair_outliers(frames: NDArray[Any]) -> int:
+    """
+    Replace single damaged values of a FRAME table by what its neighbours determine.
+
+    A frame is judged where the frames before and after it, in the order of writing, have the same
+    start (stamp less time_ms) and numbers two apart. Returns how many messages are repaired.
+    """
+    if len(frames) < 3:
+        return 0
+    damaged = np.zeros(len(frames), bool)
+    _repair_times(frames, damaged)
+    _repair_numbers(frames, damaged)
+    return int(damaged.sum())
+
+
+def _starts(frames: NDArray[Any]) -> NDArray[np.int64]:
+    return np.asarray(frames['stamp'] - np.rint(frames['time_ms'] * 1e6).astype(np.int64))
+
+
+def _neighbours_agree(frames: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return for each frame whether those beside it are of one acquisition and two apart."""
+    starts, index = _starts(frames), frames['frame_index']
+    agree = np.zeros(len(frames), bool)
+    agree[1:-1] = (np.abs(starts[2:] - starts[:-2]) <= _SAME_START_NS) & (
+        index[2:] == index[:-2] + np.uint64(2))
+    return agree
+
+
+def _repair_times(frames: NDArray[Any], damaged: NDArray[np.bool_]) -> None:
+    """Repair stamps and times; of the two the one is wrong that is not between its neighbours."""
+    starts, index, stamps = _starts(frames), frames['frame_index'], frames['stamp']
+    off = np.zeros(len(frames), bool)
+    off[1:-1] = (np.abs(starts[1:-1] - starts[:-2]) > _SAME_START_NS) & (
+        index[1:-1] == index[:-2] + np.uint64(1))
+    for row in np.flatnonzero(off & _neighbours_agree(frames)):
+        if stamps[row - 1] < stamps[row] < stamps[row + 1]:
+            frames['time_ms'][row] = (stamps[row] - starts[row - 1]) / 1e6
+        else:
+            frames['stamp'][row] = starts[row - 1] + round(frames['time_ms'][row] * 1e6)
+        damaged[row] = True
+
+
+def _repair_numbers(frames: NDArray[Any], damaged: NDArray[np.bool_]) -> None:
+    """Repair frame_index, and then capture_index or lost_before, which tell each other."""
+    starts, index = _starts(frames), frames['frame_index']
+    stamps = frames['stamp']
+    agree = _neighbours_agree(frames)
+    agree[1:-1] &= (np.abs(starts[1:-1] - starts[:-2]) <= _SAME_START_NS) & (
+        stamps[1:-1] > stamps[:-2]) & (stamps[1:-1] < stamps[2:])  # else it stands elsewhere
+    one = np.uint64(1)
+    jumps = np.zeros(len(frames), bool)
+    jumps[1:-1] = index[1:-1] != index[:-2] + one
+    for row in np.flatnonzero(agree & jumps):
+        if index[row] != index[row - 1] + one:
+            frames['frame_index'][row] = index[row - 1] + one
+            damaged[row] = True
+    capture, lost = frames['capture_index'], frames['lost_before'].astype(np.uint64)
+    jumps[1:-1] = capture[1:-1] != capture[:-2] + one + lost[1:-1]
+    for row in np.flatnonzero(agree & jumps):
+        if capture[row] == capture[row - 1] + one + lost[row]:
+            continue
+        if capture[row + 1] == capture[row - 1] + lost[row] + lost[row + 1] + one + one:
+            frames['capture_index'][row] = capture[row - 1] + one + lost[row]
+            damaged[row] = True
+        elif (capture[row] > capture[row - 1]
+              and capture[row + 1] == capture[row] + one + lost[row + 1]):
+            frames['lost_before'][row] = capture[row] - capture[row - 1] - one
+            damaged[row] = True
