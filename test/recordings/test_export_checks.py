@@ -347,6 +347,14 @@ def test_two_nodes_of_one_name_are_told(tmp_path: Path, run: Callable[..., Expor
     assert frame.image.tobytes() == scopes[1].image(0).tobytes()
 
 
+def test_two_nodes_of_one_name_that_began_at_once_are_told(
+        tmp_path: Path, run: Callable[..., Exported]) -> None:
+    scopes = [Scope(frames=40), Scope(frames=40, start_ns=EPOCH_NS + 1_000_000, seed=1)]
+    status, output, errors = run('--check', write_bag(tmp_path / 'bag', *scopes))
+    assert status == NOT_GOOD and errors.count('two nodes named /miniscope') == 2
+    assert output.count('measured rate') == 2
+
+
 def test_acquisitions_one_after_the_other_are_not_mixed(
         tmp_path: Path, run: Callable[..., Exported]) -> None:
     scopes = [Scope(frames=5), Scope(frames=9, first=7, start_ns=EPOCH_NS + 10 ** 10, seed=1)]

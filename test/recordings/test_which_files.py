@@ -23,6 +23,13 @@ MS = 1_000_000
 UNIT = (1.0, 0.0, 0.0, 0.0)
 
 
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path_factory: pytest.TempPathFactory,
+                            monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a report go where it is in nobody's way."""
+    monkeypatch.chdir(tmp_path_factory.mktemp('here'))
+
+
 def times_ms(path: Path) -> list[int]:
     """Return the times of the frames of a recording [ms]."""
     return [frame.time_ns // MS for frame in open_recording(str(path)).frames()]

@@ -53,8 +53,10 @@ def divide(frames: NDArray[Any], *, in_order: bool) -> Division:
     if labels is None:
         if not in_order:
             frames = frames[np.argsort(frames['stamp'], kind='stable')]
-        falls = np.diff(frames['frame_index'].astype(np.int64)) <= 0
-        return Division(np.split(frames, np.flatnonzero(falls) + 1), False)
+        falls = np.flatnonzero(np.diff(frames['frame_index'].astype(np.int64)) <= 0)
+        if len(falls) > len(frames) // _LEAST_FRAMES:
+            return Division([frames[rows] for rows in _chains(frames['frame_index'])], True)
+        return Division(np.split(frames, falls + 1), False)
     parts, spans = [], []
     for label in range(labels.max() + 1):
         rows = np.flatnonzero(labels == label)
@@ -64,6 +66,26 @@ def divide(frames: NDArray[Any], *, in_order: bool) -> Division:
     ends = np.maximum.accumulate([spans[number][1] for number in order])
     begins = np.array([spans[number][0] for number in order])
     return Division([parts[number] for number in order], bool((begins[1:] < ends[:-1]).any()))
+
+
+def _chains(index: NDArray[np.uint64]) -> list[list[int]]:
+    """
+    Return the rows of each of several acquisitions that began at the same moment.
+
+    Each row goes on from the one whose number is the nearest below its own.
+    """
+    chains: list[list[int]] = []
+    lasts: list[int] = []  # number of the last row of each
+    for row, number in enumerate(index.tolist()):
+        below = [last for last in lasts if last < number]
+        if below:
+            place = lasts.index(max(below))
+            chains[place].append(row)
+            lasts[place] = number
+        else:
+            chains.append([row])
+            lasts.append(number)
+    return chains
 
 
 def _by_start(frames: NDArray[Any]) -> NDArray[np.int64] | None:
