@@ -70,6 +70,11 @@ def fit_camera_info(message: CameraInfo, width: int, height: int) -> tuple[Camer
     return CameraInfo(width=width, height=height), warning
 
 
+def is_finite(message: CameraInfo) -> bool:
+    """Return whether all values of a calibration are numbers."""
+    return all(map(math.isfinite, (*message.d, *message.k, *message.r, *message.p)))
+
+
 def save_camera_info(message: CameraInfo, path: Path, name: str) -> None:
     """Write a calibration to a file that load_camera_info reads; DeviceError if that fails."""
     data: dict[str, Any] = {

@@ -66,7 +66,7 @@ def _change_state(
     rclpy of Jazzy raises it out of spin, unanswered, and rcl logs it in words of its own.
     """
     asked, before, possible = request.transition, state(), transitions()
-    wanted = asked.label or _label(asked.id)
+    wanted = ' '.join(asked.label.split()) or _label(asked.id)
     if asked.label not in possible.values() if asked.label else asked.id not in possible:
         return _refuse_change(wanted, before, response)
     try:

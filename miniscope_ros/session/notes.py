@@ -20,7 +20,7 @@ def session_data(notes: str) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(notes)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # 2026-99-99, for one
         return {}
     if not isinstance(content, dict):
         return {}

@@ -68,7 +68,8 @@ class SessionNode(Node):  # type: ignore[misc]
     def __init__(self, session: SessionFile, stop: Event, name: str = 'session',
                  **options: Any) -> None:
         """Make the node; stop is set when the program is to end."""
-        super().__init__(name, **options)
+        # It has no parameters to set, and rclpy leaves malformed requests unanswered.
+        super().__init__(name, start_parameter_services=False, **options)
         self._session = session
         self._stop = stop
         self._lock = Lock()

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from listening import Listener
 from node_process import NodeProcess, scope_node
 import pytest
@@ -88,6 +90,18 @@ def test_values_of_impossible_types_are_refused(scope: Scope, ear: Listener, kin
 def test_odd_requests_are_answered(
         ear: Listener, service: str, request_type: Any, request_fields: dict[str, Any]) -> None:
     assert ear.call(service, request_type, request_type.Request(**request_fields)) is not None
+
+
+@pytest.mark.parametrize(('transition', 'said'), [
+    (Transition(id=200), 'transition 200 refused: the node is active'),
+    (Transition(id=Transition.TRANSITION_ACTIVATE), 'activate refused: the node is already act'),
+    (Transition(label='go\n there!'), 'go there! refused: the node is active')])
+def test_a_transition_that_cannot_be_is_one_warning(
+        scope: Scope, ear: Listener, transition: Transition, said: str) -> None:
+    node, _ = scope
+    assert not ear.call(
+        'change_state', ChangeState, ChangeState.Request(transition=transition)).success
+    node.wait_for_output(f'WARN.*{said}')
 
 
 def test_a_request_without_end_is_refused_as_a_whole(ear: Listener) -> None:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """~/save_image and ~/set_camera_info of a running node, and what the terminal says meanwhile."""
 from collections.abc import Iterator
+import math
 import os
 from pathlib import Path
 
@@ -100,6 +101,11 @@ def test_a_new_calibration_is_published_and_kept(scope: Scope, home: Path) -> No
     answer = set_camera_info(ear, calibration(608, 480))
     assert not answer.success and 'for 608x480, the images are 608x608' in answer.status_message
     file = home / 'ros' / 'camera_info' / 'lab_miniscope.yaml'
+    for name, value in ('k', [math.nan] * 9), ('d', [0.1, math.inf]):
+        broken = calibration(608, 608)
+        setattr(broken, name, value)
+        answer = set_camera_info(ear, broken)
+        assert not answer.success and 'no finite numbers' in answer.status_message
     assert not file.exists()
     wanted = calibration(608, 608)
     answer = set_camera_info(ear, wanted)
