@@ -14,7 +14,7 @@ import cv2
 from miniscope_ros.node.logging_bridge import RosHandler
 from miniscope_ros.node.scope_node import ScopeNode
 from miniscope_ros.stop import STALLED_STATUS, Stop
-from miniscope_ros.watch.middleware import must_start
+from miniscope_ros.watch.middleware import must_start, why_refused
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
@@ -43,7 +43,7 @@ def run(stop: Stop) -> int:
 
 def _refuse(error: Exception) -> int:
     """Say in one line why the node cannot run."""
-    print(f'scope_node: {" ".join(str(error).split())}', file=sys.stderr)
+    print(f'scope_node: {why_refused(error)}', file=sys.stderr)
     return 1
 
 

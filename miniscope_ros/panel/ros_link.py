@@ -16,7 +16,7 @@ from threading import Thread
 from typing import Any
 
 from miniscope_ros.errors import MiniscopeError
-from miniscope_ros.watch.middleware import must_start
+from miniscope_ros.watch.middleware import must_start, why_refused
 import rclpy
 from rclpy.client import Client
 from rclpy.exceptions import InvalidHandle
@@ -37,6 +37,10 @@ class UnansweredError(MiniscopeError):
     """A service is absent, or did not answer in time."""
 
 
+class NotStartedError(MiniscopeError):
+    """ROS refuses to start."""
+
+
 class RosLink:
     """The node of the panel; to be made and closed in a running event loop."""
 
@@ -46,8 +50,11 @@ class RosLink:
         self._tasks: set[asyncio.Task[None]] = set()  # the loop alone would not keep them
         self._context = rclpy.Context()
         with must_start(name):
-            rclpy.init(args=arguments, context=self._context,
-                       signal_handler_options=SignalHandlerOptions.NO)
+            try:
+                rclpy.init(args=arguments, context=self._context,
+                           signal_handler_options=SignalHandlerOptions.NO)
+            except Exception as error:  # arguments that ROS cannot read
+                raise NotStartedError(why_refused(error)) from error
             self.node: Node = rclpy.create_node(
                 name, context=self._context, start_parameter_services=False)
         self._executor = SingleThreadedExecutor(context=self._context)

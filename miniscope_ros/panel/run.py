@@ -14,7 +14,7 @@ from miniscope_ros.panel.access import Access
 from miniscope_ros.panel.connections import allow_open_files
 from miniscope_ros.panel.form import Form, form_path
 from miniscope_ros.panel.hub import Hub
-from miniscope_ros.panel.ros_link import RosLink
+from miniscope_ros.panel.ros_link import NotStartedError, RosLink
 from miniscope_ros.panel.server import Server
 from miniscope_ros.stop import Stop
 
@@ -37,6 +37,9 @@ def run(options: Options, stop: Stop) -> int:
     allow_open_files()
     try:
         asyncio.run(_serve(options, stop))
+    except NotStartedError as error:
+        print(f'panel: {error}', file=sys.stderr)
+        return 1
     except OSError as error:
         reason = error.strerror or str(error)
         print(f'panel: cannot serve at port {options.port}: {reason}; another panel may have it, '

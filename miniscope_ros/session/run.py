@@ -19,7 +19,7 @@ from miniscope_ros.session.programs import Programs
 from miniscope_ros.session.session_file import SessionFile
 from miniscope_ros.session.session_node import SessionNode
 from miniscope_ros.stop import Stop
-from miniscope_ros.watch.middleware import load_profile, must_start
+from miniscope_ros.watch.middleware import load_profile, must_start, why_refused
 import rclpy
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
@@ -46,8 +46,12 @@ def run(session: SessionFile, stop: Stop, task: Task, ros_arguments: list[str] |
         **options: Any) -> int:
     """Run until stop, or until the task is done; return the exit status. options: of the node."""
     load_profile()
-    with must_start(task.name):
-        rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        with must_start(task.name):
+            rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # arguments that ROS cannot read
+        print(f'{task.name}: {why_refused(error)}', file=sys.stderr, flush=True)
+        return 1
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(f'{task.name}: %(message)s'))
     package = logging.getLogger('miniscope_ros')
@@ -67,7 +71,7 @@ def run(session: SessionFile, stop: Stop, task: Task, ros_arguments: list[str] |
 
 def _run(session: SessionFile, stop: Stop, task: Task, options: dict[str, Any]) -> int:
     with ExitStack() as stack:
-        with must_start(task.name):  # the middleware begins with the first node
+        with must_start(task.name):  # the first node of a program starts the middleware
             node = SessionNode(session, stop.event, task.name, **options)
         stack.callback(node.destroy_node)
         stack.enter_context(_spinning(node))

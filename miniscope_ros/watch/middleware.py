@@ -9,10 +9,12 @@ from contextlib import contextmanager
 import faulthandler
 import os
 from pathlib import Path
+import re
 import subprocess
 
 _OLD_DISTRIBUTIONS = ('humble', 'iron', 'jazzy')  # Fast DDS 2; later ones have Fast DDS 3
 _START_S = 10.0
+_PLACES_IN_ROS = re.compile(r', at \S+\.c(pp)?:\d+')
 _CURE = (
     'the middleware has not started within {:g} s. A program that was killed may have left a '
     'broken file to Fast DDS: end all ROS programs of this computer, delete '
@@ -51,6 +53,11 @@ def _profile() -> Path | None:
 def _prefixes() -> list[Path]:
     return [Path(prefix)
             for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if prefix]
+
+
+def why_refused(error: Exception) -> str:
+    """Return in one line why ROS does not start, without the names of its own source files."""
+    return _PLACES_IN_ROS.sub('', ' '.join(str(error).split()))
 
 
 @contextmanager

@@ -201,8 +201,10 @@ def test_a_folder_above_several_syntalos_recordings_says_which(tmp_path: Path) -
 
 def test_export_names_the_bags_below(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_bag(tmp_path / 'bags' / 'one', Scope(frames=2))
+    write_bag(tmp_path / 'bags' / 'mouse' / '2026_03_01' / '10_00', Scope(frames=2))
     assert main([str(tmp_path / 'bags'), str(tmp_path / 'out')]) == FAILED
-    assert f'name one of: {tmp_path}/bags/one' in capsys.readouterr().err
+    assert (f'name one of: {tmp_path}/bags/mouse/2026_03_01/10_00, {tmp_path}/bags/one'
+            in capsys.readouterr().err)
 
 
 @pytest.mark.parametrize('path, said', [

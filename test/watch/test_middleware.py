@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 from pathlib import Path
+from typing import Any
 
 from domain_coordinator import domain_id
 from node_process import NodeProcess
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 SIMULATED = {'source': 'simulated', 'auto_start': False}
+PROGRAMS = ('scope_node', 'session', 'panel')  # as they name themselves
 VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 FIRST_PORT, PER_DOMAIN = 7400, 250  # of RTPS
 PROGRAM = (  # without the arguments of ROS, which every process of ours gets here
@@ -38,6 +40,27 @@ def half_made_port() -> Iterator[int]:
         finally:
             for file in files:
                 file.unlink(missing_ok=True)
+
+
+def started(program: str, folder: Path, *ros: str, **options: Any) -> NodeProcess:
+    """Start one of the programs that speak ROS, with arguments for ROS."""
+    if program == 'scope_node':
+        return NodeProcess(SIMULATED, arguments=['--ros-args', *ros], **options)
+    file = folder / 'session.yaml'
+    file.write_text('scopes: [{name: a}]')
+    given = {'session': ('session_node', str(file)), 'panel': ('panel', '--port', '0')}
+    module, *rest = given[program]
+    return NodeProcess(python=('-m', f'miniscope_ros.commands.{module}', *rest),
+                       arguments=['--ros-args', *ros], **options)
+
+
+@pytest.mark.parametrize('program', PROGRAMS)
+def test_what_ros_refuses_is_one_line_without_its_own_files(program: str, tmp_path: Path) -> None:
+    node = started(program, tmp_path, '-r', '__node:=a b')
+    assert node.wait() == 1
+    line, = node.said(f'^{program}: ')
+    assert '__node:=a b' in line and '.c:' not in line
+    assert 'Traceback' not in node.output
 
 
 @pytest.mark.skipif(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 import re
 from typing import NamedTuple
@@ -19,6 +20,8 @@ METADATA = 'metadata.yaml'
 _NEW_NAME = re.compile(r'(?P<number>\d+)_(?P<base>.+)_\d{4}(_\d\d){2}-\d\d(_\d\d){2}')
 _OLD_NAME = re.compile(r'(?P<base>.+)_(?P<number>\d+)')
 _NAMED = 8  # recordings in a message
+_SEARCH_DEPTH = 4  # folders below the named one
+_SEARCH_FOLDERS = 2000  # in each depth
 _LARGEST_METADATA = 1 << 24  # bytes; the metadata of a thousand files have some 200 kB
 
 
@@ -63,12 +66,30 @@ def find_files(path: Path) -> BagFiles:
     rest = [file for file in present if file not in files]
     files += _unlisted(path, files, rest, problems)
     if not files:
-        below = [str(folder) for folder in sorted(path.iterdir())
-                 if folder.is_dir() and is_bag(folder)]
+        below = [str(folder) for folder in _below(path)]
         hint = f'; recordings are below it, name one of: {", ".join(below[:_NAMED])}'
         raise DeviceError(f'{path} is no rosbag2 recording: it holds no '
                           f'{" or ".join(SUFFIXES[:2])} file{hint if below else ""}')
     return BagFiles(files, problems)
+
+
+def _below(folder: Path) -> list[Path]:
+    """Return the recordings below a folder: in one for each animal, day and time, for instance."""
+    found = []
+    level = [folder]
+    for _ in range(_SEARCH_DEPTH):
+        inner = [child for place in level for child in _folders(place)][:_SEARCH_FOLDERS]
+        found += [child for child in inner if is_bag(child)]
+        level = [child for child in inner if child not in found]
+    return sorted(found)
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(child for child in folder.iterdir()
+                      if child.is_dir() and not child.is_symlink() and os.access(child, os.R_OK))
+    except OSError:
+        return []
 
 
 _NO_METADATA = f'{METADATA} is missing: the recorder did not end properly'
