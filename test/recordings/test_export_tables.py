@@ -99,7 +99,9 @@ class Unfinished(Scope):
 
 
 def test_a_count_that_nothing_determines_stays_unknown(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where the report goes
     scope = Unfinished(frames=30, lost={15: 1, 17: 1}, uncounted={15, 16})
     table = pandas.read_csv(exported(tmp_path, scope) / 'miniscope' / 'frames.csv')
     assert np.flatnonzero(table['Device Frame Count'] < 0).tolist() == [15, 16]
