@@ -66,20 +66,20 @@ class CaptureEngine:
     @property
     def sync_output(self) -> bool:
         """Return whether the sync output toggles; switch with set_sync once it is open."""
-        return self._loop.sync_output
+        return self._loop.intake.sync_output
 
     @sync_output.setter
     def sync_output(self, on: bool) -> None:
-        self._loop.sync_output = on
+        self._loop.intake.sync_output = on
 
     @property
     def light_input(self) -> int | None:
         """Return the digital input that switches the light; None: none. Set it at any time."""
-        return self._loop.light_input
+        return self._loop.intake.light_input
 
     @light_input.setter
     def light_input(self, number: int | None) -> None:
-        self._loop.light_input = number
+        self._loop.intake.light_input = number
 
     @property
     def light(self) -> Light:

@@ -11,7 +11,8 @@ import time
 from miniscope_ros.acquisition.command_queue import CommandQueue
 from miniscope_ros.acquisition.events import Listener
 from miniscope_ros.acquisition.frame_handler import FrameHandler
-from miniscope_ros.acquisition.head_stage import HeadStage
+from miniscope_ros.acquisition.frame_intake import FrameIntake
+from miniscope_ros.acquisition.head_stage_repair import HeadStageRepair
 from miniscope_ros.acquisition.light_guard import LightGuard, standing_back
 from miniscope_ros.acquisition.reconnect import Reconnector
 from miniscope_ros.acquisition.states import CaptureState, CaptureStates
@@ -24,14 +25,12 @@ from miniscope_ros.errors import (
     NoLink,
     StreamBroken,
 )
-from miniscope_ros.model import ControlEvent, Reason, SourceInfo
+from miniscope_ros.model import Reason, SourceInfo
 from miniscope_ros.sources.source import Source
 
 _log = logging.getLogger(__name__)
 
-_SLICE_S = 0.1  # of waiting for a frame, between two looks at the commands
 _CLOSE_PATIENCE_S = 2.0  # for a device that is away at closing and may be lit
-_DRAIN_S = 0.2  # for publishing what has arrived already, at the end of an acquisition
 _RESET_S = 10.0  # within which a device that was reset on demand is lost
 _FAILURE_REST_S = 0.1  # after an error that nobody has foreseen: it may come again and again
 
@@ -50,18 +49,16 @@ class CaptureLoop:
     ) -> None:
         """Do nothing yet; on_attempt is that of LightGuard."""
         self.reconnect = True
-        self.sync_output = True
-        self.light_input: int | None = None  # the light is dark while this digital input is low
         self.commands = CommandQueue()
         self.states = CaptureStates()
+        self.intake = FrameIntake(source, handler, self.states)
         self.guard = LightGuard(source, on_attempt)
         self.reconnects = 0
         self._source = source
         self._listener = listener
         self._handler = handler
         self._reconnector = Reconnector()
-        self._restarts_said = 0
-        self._stage_error = ''  # as said last
+        self._head_stage = HeadStageRepair(source, handler, self.intake)
         self._closed = False  # by close; the light may still have to be made dark
         self._reopening = False  # a stream is to be opened anew, whatever reconnect says
         self._reset_until = 0.0  # a loss until then [s] is the reset that was asked for
@@ -88,7 +85,7 @@ class CaptureLoop:
             self._try_again()
         else:
             self.guard.attempt()
-            self._take_events()
+            self.intake.take_events()
         self._handler.check_clock()
 
     def _next_job(self) -> Callable[[], None] | None:
@@ -102,71 +99,16 @@ class CaptureLoop:
 
     def _read(self) -> None:
         try:
-            frame = self._source.read(_SLICE_S)
-            self._take_events()
-            if frame is not None:
-                self._handler.take(frame, self.states.state, toggles=self.sync_output)
-            self._follow_trigger()
-            self._tend_head_stage()
+            self.intake.read()
+            self._head_stage.tend()
         except DeviceError as error:
             self._lose(error)
         except EndOfData:
             _log.info('the recording has been played to its end')
-            self._take_events()
+            self.intake.take_events()
             self._stop(CaptureState.ENDED)
         except Interrupted:
             pass  # whoever ends the program is about to close us
-
-    def _take_events(self, *, lighting_up: bool = False, closed: bool = False) -> None:
-        """
-        Hand on what commands of the source left; all of it, whatever a part of it causes.
-
-        closed says that it was left by closing: nothing of it is published.
-        """
-        failure: Exception | None = None
-        state = self.states.state
-        if closed and state is CaptureState.ACTIVE:
-            state = CaptureState.INTERRUPTED
-        for event in self._source.take_events():
-            try:
-                if isinstance(event, ControlEvent):
-                    self._handler.note_control(event, state, lighting_up=lighting_up)
-                else:
-                    self._handler.take(
-                        event, state, toggles=self.sync_output, discarded=True)
-            except Exception as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
-
-    def _follow_trigger(self) -> None:
-        """Have the light dark while the trigger is low; also while its level is not known."""
-        number = self.light_input
-        self._source.shade(number is not None and not self._handler.is_high(number))
-        self._take_events()
-
-    def _tend_head_stage(self) -> None:
-        """Set the head stage up again if it has restarted, and if that is due."""
-        stage, now_s = self._handler.head_stage, time.monotonic()
-        if stage.due(now_s):
-            self._report_restart(stage)
-            self._handler.begin_repair(now_s)
-            self._source.reinitialise_head_stage(dark=stage.went_dark)
-            self._take_events()
-            self._handler.end_repair()
-        if stage.error != self._stage_error:
-            self._stage_error = stage.error
-            if stage.error:
-                _log.error('%s', stage.error)
-
-    def _report_restart(self, stage: HeadStage) -> None:
-        """Say in one line that the head stage has restarted, once each time."""
-        if stage.restarts != self._restarts_said and stage.sign is not None:
-            self._restarts_said = stage.restarts
-            _log.warning(
-                'the head stage has restarted (%s): its init list and all controls are sent '
-                'again; restart %d since the node was configured', stage.sign.value,
-                stage.restarts)
 
     # Jobs
 
@@ -218,7 +160,7 @@ class CaptureLoop:
             self.guard.abandon()
             self.states.enter(CaptureState.CLOSED)
             self._closed = True
-            self._take_events()
+            self.intake.take_events()
 
     def set_sync(self, on: bool) -> None:
         """Let the sync output toggle or not; a job."""
@@ -226,16 +168,16 @@ class CaptureLoop:
             if self.states.state is CaptureState.ACTIVE:
                 # Takes the frame under way, which still counts as it was.
                 self._source.set_sync(on)
-                self._take_events()
+                self.intake.take_events()
         finally:
-            self.sync_output = on
+            self.intake.sync_output = on
 
     def hard_reset(self) -> str:
         """Restart the device; a job."""
         done = self._source.hard_reset()
         self._reset_until = time.monotonic() + _RESET_S
         self._reconnector.reset_backoff()
-        self._take_events()
+        self.intake.take_events()
         return done
 
     # Opening and lighting up
@@ -248,7 +190,7 @@ class CaptureLoop:
             try:
                 info = self._source.open(reason)
             finally:
-                self._take_events()
+                self.intake.take_events()
         for guard in others:
             if guard.location and guard.location == info.location:
                 guard.retire()  # opening has made it dark
@@ -261,12 +203,12 @@ class CaptureLoop:
 
     def _light_up(self, reason: Reason) -> None:
         try:
-            self._follow_trigger()
+            self.intake.follow_trigger()
             self._source.activate(reason)
-            if self.sync_output:
+            if self.intake.sync_output:
                 self._source.set_sync(True)
         finally:
-            self._take_events(lighting_up=True)
+            self.intake.take_events(lighting_up=True)
 
     # Ending, loss and failures
 
@@ -279,26 +221,18 @@ class CaptureLoop:
         """
         try:
             self._source.dim()
-            self._drain()
-            if self.sync_output:
+            self.intake.drain()
+            if self.intake.sync_output:
                 self._source.set_sync(False)
-            self._take_events()
+            self.intake.take_events()
         except MiniscopeError as error:
             _log.info('while the last frames were taken: %s', error)
-            self._take_events()
+            self.intake.take_events()
         except Exception as error:
             self._fail(error)
             return
         self.states.enter(CaptureState.INACTIVE)
         self._handler.end_acquisition()
-
-    def _drain(self) -> None:
-        """Publish what has arrived already, for as long as it may take."""
-        deadline = time.monotonic() + _DRAIN_S
-        while time.monotonic() < deadline and self._source.waiting():
-            frame = self._source.read(0.0)
-            if frame is not None:
-                self._handler.take(frame, self.states.state, toggles=self.sync_output)
 
     def _go_dark(self) -> None:
         """Make the scope dark and stay open; where that fails, the device counts as lost."""
@@ -308,11 +242,11 @@ class CaptureLoop:
             self._source.deactivate()
         except MiniscopeError as error:
             self._lose(error)
-        self._take_events()
+        self.intake.take_events()
 
     def _lose(self, error: Exception) -> None:
         """Note that the device is gone, and look for it unless that is not wanted."""
-        self._take_events()
+        self.intake.take_events()
         self._close_stream()
         # The device is there: a stream that has to be opened anew is no loss of it.
         self._reopening = isinstance(error, StreamBroken)
@@ -336,7 +270,7 @@ class CaptureLoop:
         """Close the source; what that leaves is no part of an acquisition that may go on."""
         self._source.close()
         self._handler.end_stream()
-        self._take_events(closed=True)
+        self.intake.take_events(closed=True)
 
     def _try_again(self) -> None:
         if not self.reconnect and not self._reopening:
@@ -353,7 +287,7 @@ class CaptureLoop:
             self._reconnector.look_soon()
         except DeviceError as error:
             if isinstance(error, NoLink) and not self._reconnector.reset_tried:
-                self._reset_port()
+                self._reconnector.reset_port(self.hard_reset)
             self._put_off(error)
             self._reconnector.look_later()
         else:
@@ -367,16 +301,6 @@ class CaptureLoop:
         if self._reconnector.is_news(reason):
             _log.warning('the device is not back yet: %s', reason)
 
-    def _reset_port(self) -> None:
-        """Restart a box that opens but sends nothing, once an outage: it may be frozen."""
-        self._reconnector.reset_tried = True
-        try:
-            self.hard_reset()
-        except MiniscopeError as error:
-            self._reconnector.hint = f'; its USB port could not be reset: {error}'
-        else:
-            _log.warning('the USB port of the device was reset')
-
     def _stop(self, state: CaptureState, failure: str = '') -> None:
         """End by itself, in a state in which nothing goes on, and have the node go inactive."""
         if failure:
@@ -387,7 +311,7 @@ class CaptureLoop:
         self.states.enter(state, failure)
         if state is CaptureState.FAILED:
             self.guard.pursue(0.0)
-            self._take_events()
+            self.intake.take_events()
         if was.is_active:
             self._handler.end_acquisition()
             self._listener.on_stopped()

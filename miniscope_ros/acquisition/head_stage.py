@@ -10,11 +10,10 @@ power-on values: LED dark, lens at rest, its own frame rate, the orientation sen
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum
 import math
 
-from miniscope_ros.acquisition.running_median import RunningMedian
-from miniscope_ros.model import Content, RawFrame, StampSource
+from miniscope_ros.acquisition.head_stage_signs import Sign, StreamTimes
+from miniscope_ros.model import Content, RawFrame
 
 LIMIT_PER_HOUR = 120
 """So often an hour the head stage is set up again; more than that is an error."""
@@ -24,27 +23,8 @@ _FIRST_BACKOFF_S = 1.0
 _LONGEST_BACKOFF_S = 60.0
 _PROVEN_NS = 1_000_000_000  # so long without a sign of trouble, and a repair has worked
 _FAILED_ATTEMPTS = 4  # in a row, after which it is an error
-_LINK_DOWN_NS = 200_000_000  # without a frame; serialiser and deserialiser lock anew in 100 ms
-_LINK_DOWN_PERIODS = 2.5
-_USUAL_INTERVALS = 61  # of which the usual one is the median
-_FEWEST_INTERVALS = 5  # that make it known
-_UNUSUAL = 0.25  # share by which a usual interval may differ; the jitter of stamps
-_RATE_INTERVALS = 6  # that show another rate
-_RATE_TOLERANCE = 0.04  # of their mean
-_OTHER_RATE = 0.08  # share by which two rates differ at least
 
 _LIT_CONTENTS = (Content.OK, Content.BLOCKS_MISPLACED, Content.BANDED, Content.REPEATED)
-
-
-class Sign(str, Enum):
-    """What shows that the head stage has restarted."""
-
-    SENSOR = 'the orientation sensor reads all zero'
-    RATE = 'the frame rate is the one of power-on, not the one that is set'
-    LINK = 'the link was down for a while'
-    DARK_AT_GAP = 'the picture went dark where a frame was never finished'
-    STILL_DARK = 'the picture is still dark'
-
 
 _EVENTS = (Sign.LINK, Sign.DARK_AT_GAP)
 """Signs that come and go; the others last until a repair works."""
@@ -66,8 +46,7 @@ class HeadStage:
         self.sign: Sign | None = None  # of the restart that is being dealt with
         self.error = ''  # why it is not being set up again, or that it does not help
         self.went_dark = False  # a dark picture was seen where the light was on
-        self._power_on_rate = power_on_rate
-        self._rate = math.nan  # as set [frames/s]
+        self._times = StreamTimes(power_on_rate)
         self._repairs: deque[float] = deque()  # when [s], of the last hour
         self._backoff_s = _FIRST_BACKOFF_S
         self._attempts = 0  # in this episode
@@ -81,24 +60,18 @@ class HeadStage:
         self._control_index: int | None = None
         self._pending: Sign | None = None
         self._recovered = False  # a frame under control has shown no sign any more
-        self._usual = RunningMedian(_USUAL_INTERVALS)
-        self._stamps: deque[int] = deque(maxlen=_RATE_INTERVALS + 1)
-        self._sequence: int | None = None
-        self._showed_light = False  # the frame before did
+        self._times.begin_stream()
         self._end_episode()
         self._backoff_s = _FIRST_BACKOFF_S
 
     @property
     def rate_differs(self) -> bool:
         """Return whether the rate that is set is another one than at power-on."""
-        return abs(self._power_on_rate / self._rate - 1) > _OTHER_RATE
+        return self._times.rate_differs
 
     def note_rate(self, rate: float) -> None:
         """Note that a frame rate [frames/s] was sent."""
-        if rate != self._rate:
-            self._rate = rate
-            self._usual.clear()
-            self._stamps.clear()
+        self._times.note_rate(rate)
 
     # Frames
 
@@ -115,15 +88,10 @@ class HeadStage:
         """
         if not self._watching:
             return content
-        showed_light, self._showed_light = self._showed_light, lit and content in _LIT_CONTENTS
         dark = content is Content.DARK
-        sign = Sign.SENSOR if brown_out else None
-        if sample.stamp_source is StampSource.PREDICTED:
-            self._stamps.clear()
-        else:
-            sign = sign or self._judge_times(sample, dark, showed_light)
-            self._stamps.append(sample.stamp_ns)
-        self._sequence = sample.sequence
+        sign = self._times.judge(
+            sample, brown_out=brown_out, dark=dark,
+            shows_light=lit and content in _LIT_CONTENTS)
         self._follow(sign, dark, sample.stamp_ns)
         if capture_index < 0:  # nobody sees which frame is the first under all values
             self._controlled |= self._restored_ns is not None and (
@@ -131,41 +99,6 @@ class HeadStage:
         elif self._uncontrolled(sample.stamp_ns, capture_index) and self.went_dark:
             return Content.DARK
         return content
-
-    def _judge_times(self, sample: RawFrame, dark: bool, showed_light: bool) -> Sign | None:
-        if not self._stamps:
-            return None
-        interval = sample.stamp_ns - self._stamps[-1]
-        usual = self._usual.value if len(self._usual) >= _FEWEST_INTERVALS else math.nan
-        skipped = self._skipped(sample.sequence)
-        if not skipped and not abs(interval / usual - 1) > _UNUSUAL:
-            self._usual.add(interval)
-        silence = interval - (skipped + 1) * usual  # in which the box finished no frame
-        if skipped or silence > usual / 2:
-            self._stamps.clear()
-        if silence > max(_LINK_DOWN_NS, _LINK_DOWN_PERIODS * usual) and not self._showed_light:
-            return Sign.LINK
-        if silence > usual / 2 and dark and showed_light:
-            return Sign.DARK_AT_GAP
-        return Sign.RATE if self._has_power_on_rate(sample.stamp_ns, usual) else None
-
-    def _skipped(self, sequence: int | None) -> int:
-        """Return how many frames that the box has finished are missing before this one."""
-        if sequence is None or self._sequence is None:
-            return 0
-        return max(0, sequence - self._sequence - 1)
-
-    def _has_power_on_rate(self, stamp_ns: int, usual: float) -> bool:
-        """Return whether the last intervals are those of the power-on rate; usual [ns]."""
-        if not self.rate_differs or len(self._stamps) <= _RATE_INTERVALS:
-            return False
-        expected = usual * self._rate / self._power_on_rate
-        stamps = [*self._stamps, stamp_ns][-_RATE_INTERVALS - 1:]
-        mean = (stamps[-1] - stamps[0]) / _RATE_INTERVALS
-        even = all(
-            abs((after - before) / mean - 1) < _UNUSUAL
-            for before, after in zip(stamps, stamps[1:], strict=False))
-        return even and abs(mean / expected - 1) < _RATE_TOLERANCE
 
     # Episodes: from the first sign of a restart until a repair has worked
 

@@ -4,8 +4,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+import logging
 import re
 import time
+
+from miniscope_ros.errors import MiniscopeError
+
+_log = logging.getLogger(__name__)
 
 LOOK_AGAIN = 0.25
 """A device that is absent is looked for so often [s]."""
@@ -59,6 +65,21 @@ class Reconnector(RetryTimer):
         self.hint = ''  # why that did not help
         self._said = _without_durations(reason)
         self.reset_backoff()
+
+    def reset_port(self, hard_reset: Callable[[], str]) -> None:
+        """
+        Restart a box that opens but sends no frames: it may be frozen.
+
+        The caller does that once an outage. A box that cannot be restarted is no error: hint then
+        says why.
+        """
+        self.reset_tried = True
+        try:
+            hard_reset()
+        except MiniscopeError as error:
+            self.hint = f'; its USB port could not be reset: {error}'
+        else:
+            _log.warning('the USB port of the device was reset')
 
     def is_news(self, reason: str) -> bool:
         """Return whether a reason is another one than the last; durations make no difference."""

@@ -8,16 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 import logging
 import math
-from threading import Event, Lock
-import time
+from threading import Event
 
 from miniscope_ros.daq.catalogue import DeviceType
-from miniscope_ros.daq.control import Control, LIGHTS
+from miniscope_ros.daq.control import Control
 from miniscope_ros.daq.firmware import Firmware, recognise
 from miniscope_ros.daq.packets import HARD_RESET
 from miniscope_ros.errors import ConfigurationError, DeviceLost, Interrupted, MiniscopeError
 from miniscope_ros.model import (
-    ControlEvent,
     Light,
     NEW_RATE_FRAMES,
     RawFrame,
@@ -28,6 +26,7 @@ from miniscope_ros.model import (
 from miniscope_ros.sources.miniscope_bringup import bring_up_link, FIRST_FRAME_S
 from miniscope_ros.sources.miniscope_link import ScopeLink
 from miniscope_ros.sources.patience import OUT_OF_TIME, Patience
+from miniscope_ros.sources.scope_controls import ScopeControls
 from miniscope_ros.transports.transport import Transport
 
 _log = logging.getLogger(__name__)
@@ -75,17 +74,11 @@ class MiniscopeSource:
         self._find = find
         self._patience = Patience(stop)
         self._warnings = warnings
-        self._values = dict(values)
-        self._max_led = max_led
         self._pauses = pauses
-        self._pending: list[tuple[str, float]] = []
-        self._lock = Lock()
         self._link: ScopeLink | None = None
         self._port = ''
-        self._lit = False  # lights are sent with the user's values, not dark
-        self._shaded = False  # dark all the same, until the trigger allows light
-        self._dark_ns: int | None = None  # when LED dark was first sent, since it was lit
         self._events: list[SourceEvent] = []
+        self._wanted = ScopeControls(device_type, values, self._events, max_led)
 
     @property
     def may_be_lit(self) -> bool:
@@ -98,12 +91,12 @@ class MiniscopeSource:
         """Open the box and set the scope up in the dark; see Source."""
         link = self._open_link()
         try:
-            self.check_value('frame_rate', self._values['frame_rate'])
+            self.check_value('frame_rate', self._wanted.frame_rate)
             self._bring_up(link, FIRST_FRAME_S)
             self._darken(reason, more=0)  # frames go on
             link.wait_for_frame_ends(
-                _ENDS, self._send_controls(reason), _REPEAT_AFTER_S * self._pauses)
-            link.wait_for_frame_ends(1, self._send_controls(reason, rate=False))
+                _ENDS, self._wanted.send_all(link, reason), _REPEAT_AFTER_S * self._pauses)
+            link.wait_for_frame_ends(1, self._wanted.send_all(link, reason, rate=False))
         except BaseException:
             self.close()
             raise
@@ -111,7 +104,7 @@ class MiniscopeSource:
         return SourceInfo(
             width=self.device_type.width, height=self.device_type.height, encoding='mono8',
             device_type=self.device_type.name, has_orientation=self.device_type.orientation,
-            frame_rate=self._values['frame_rate'], firmware=firmware.name,
+            frame_rate=self._wanted.frame_rate, firmware=firmware.name,
             card=transport.card, location=transport.location, path=transport.path,
             transport=transport.kind,
             inputs=0 if transport.kind == 'simulated' else firmware.inputs,
@@ -147,8 +140,8 @@ class MiniscopeSource:
             _log.error('not made dark while closing: %s', error, exc_info=error)
         finally:
             self._link = None
-            self._lit = False
-            self._dark_ns = None
+            self._wanted.lit = False
+            self._wanted.dark_ns = None
             if self.light is Light.LIT:
                 self.light = Light.UNCONFIRMED
             link.close()
@@ -163,10 +156,10 @@ class MiniscopeSource:
             transport.close()
             raise
         self._port = transport.location
-        self._dark_ns = None
+        self._wanted.dark_ns = None
         link = self._link = ScopeLink(
             transport, firmware, self.device_type, self._patience, self._events,
-            self._values['frame_rate'])
+            self._wanted.frame_rate)
         return link
 
     def _bring_up(self, link: ScopeLink, first_frame_s: float) -> None:
@@ -182,30 +175,21 @@ class MiniscopeSource:
     def activate(self, reason: Reason) -> None:
         """Light up and discard what is not wholly lit; see Source."""
         link = self._link_or_lost()
-        self._lit, self._dark_ns, self.light = True, None, Light.LIT
-        link.wait_for_frame_ends(_ENDS, self._send_controls(reason))
+        self._wanted.lit, self._wanted.dark_ns = True, None
+        self.light = Light.LIT
+        link.wait_for_frame_ends(_ENDS, self._wanted.send_all(link, reason))
         link.wait_for_frame_ends(NEW_RATE_FRAMES - link.new_rate_frames, 0)
 
     def dim(self) -> None:
         """Send LED dark at once, without seeing it executed; see Source."""
-        self._link_or_lost().readings = False
-        self._lit = False
-        if self._dark_ns is None:
-            self._dark_ns = self._send_dark(Reason.STOP)
+        link = self._link_or_lost()
+        link.readings = False
+        self._wanted.lit = False
+        self._wanted.dim(link, Reason.STOP)
 
     def shade(self, dark: bool) -> None:
         """Keep the light dark while an acquisition goes on, or not any more; see Source."""
-        if dark == self._shaded:
-            return
-        self._shaded = dark
-        if self._link is None or not self._lit:
-            return
-        with self._lock:
-            values = dict(self._values)
-            self._pending = [(name, value) for name, value in self._pending if name not in LIGHTS]
-        for light in self.device_type.lights:
-            self._send_control(
-                light, light.darkest if dark else values[light.name], Reason.USER, at_once=dark)
+        self._wanted.shade(self._link, dark)
 
     def deactivate(self) -> None:
         """Make the light dark and see it executed; see Source."""
@@ -218,24 +202,24 @@ class MiniscopeSource:
             link.catch_up()
         link.firmware.set_sync(on)
         late = link.since_last_frame()
-        if late > 0.5 / self._values['frame_rate']:
+        if late > 0.5 / self._wanted.frame_rate:
             _log.warning(
                 'the sync output was switched %.0f ms after a frame, which is over half a '
                 'period: it may have one edge more or less than there are frames', late * 1e3)
 
     def reinitialise_head_stage(self, *, dark: bool = False) -> None:
         """Send the init list and the controls again; see Source."""
-        self._send_pending()
+        link = self._link_or_lost()
+        self._wanted.send_pending(link)
         if dark:
-            for light in self.device_type.lights:
-                self._send_control(light, light.darkest, Reason.RESUME)
-        self._link_or_lost().send(self.device_type.init)
-        self._send_controls(Reason.RESUME)
+            self._wanted.send_lights(link, Reason.RESUME, dark=True)
+        link.send(self.device_type.init)
+        self._wanted.send_all(link, Reason.RESUME)
 
     def read(self, timeout: float) -> RawFrame | None:
         """Return the next frame; see Source."""
         link = self._link_or_lost()
-        self._send_pending()
+        self._wanted.send_pending(link)
         sample = link.dequeue(timeout)
         if sample is None:
             link.check_freeze()
@@ -270,13 +254,7 @@ class MiniscopeSource:
         except ConfigurationError as error:
             _log.error('not sent: %s', error)
             return
-        with self._lock:
-            self._values[name] = value
-            # The newest value wins, but a command to go dark is never merged away.
-            self._pending = [
-                (other, old) for other, old in self._pending
-                if other != name or (name in LIGHTS and old == self.controls[name].darkest)]
-            self._pending.append((name, value))
+        self._wanted.set(name, value)
 
     def hard_reset(self) -> str:
         """Restart the box: by packet while frames flow, else by a reset of its USB port."""
@@ -292,58 +270,7 @@ class MiniscopeSource:
         (link.transport if link is not None else self._find(self._port)).reset_port()
         return 'the USB port of the box was reset; its firmware goes on where it was'
 
-    # Commands
-
-    def _send_pending(self) -> None:
-        if not self._pending:
-            return
-        with self._lock:
-            pending, self._pending = self._pending, []
-        for name, value in pending:
-            if name in LIGHTS and (self._shaded or not self._lit):
-                continue  # sent when the light goes on
-            self._send_control(self.controls[name], value, Reason.USER)
-
-    def _send_controls(self, reason: Reason, *, rate: bool = True) -> int:
-        """
-        Send all controls with the user's values, the lights last, and dark unless lit.
-
-        Returns when that was done [ns].
-        """
-        with self._lock:
-            values = dict(self._values)
-            self._pending.clear()
-        for name in sorted(self.controls, key=LIGHTS.__contains__):
-            if name in LIGHTS and (self._shaded or not self._lit):
-                values[name] = self.controls[name].darkest
-            if rate or name != 'frame_rate':
-                self._send_control(self.controls[name], values[name], reason)
-        return time.monotonic_ns()
-
-    def _send_control(
-        self, control: Control, value: float, reason: Reason, *, at_once: bool = False,
-    ) -> None:
-        link = self._link_or_lost()
-        if control.name in LIGHTS and value > self._max_led:
-            raise ConfigurationError(
-                f'{control.name} {value:g} is above max_led {self._max_led:g}; not sent')
-        sent_ns = link.send(control.packets(value), at_once=at_once)
-        if control.name == 'frame_rate':
-            link.note_rate(value, sent_ns)
-        self._events.append(ControlEvent(
-            control.name, value, control.raw(value)[0], reason, sent_ns))
-
     # Darkness
-
-    def _send_dark(self, reason: Reason) -> int:
-        """Send LED dark, in spite of a full queue; return when that was done [ns]."""
-        link = self._link_or_lost()
-        for light in self.device_type.lights:
-            sent_ns = link.send(light.packets(light.darkest), at_once=True)
-            if self._dark_ns is None:
-                self._events.append(ControlEvent(
-                    light.name, light.darkest, light.raw(light.darkest)[0], reason, sent_ns))
-        return time.monotonic_ns()
 
     def _darken(self, reason: Reason, more: int = _DARK_ENDS) -> None:
         """
@@ -362,11 +289,11 @@ class MiniscopeSource:
         executed = 0
         try:
             with self._patience.uninterruptible():
-                since_ns = self._dark_ns = self._dark_ns or self._send_dark(reason)
+                since_ns = self._wanted.dim(link, reason)
                 for repeat in range(_DARK_REPEATS):
                     if repeat:
                         link.rest_after_frame(repeat * _DARK_SPREAD_S)
-                        since_ns = self._send_dark(reason)
+                        since_ns = self._wanted.send_dark(link, reason)
                     with suppress(Interrupted):
                         link.wait_for_frame_ends(1, since_ns)
                         executed += 1
@@ -380,8 +307,8 @@ class MiniscopeSource:
             _log.warning(
                 'frames came so slowly that LED dark was seen executed %d times, not %d',
                 executed, _DARK_REPEATS)
-        self._lit = False
-        self._dark_ns = None
+        self._wanted.lit = False
+        self._wanted.dark_ns = None
         self.light = Light.DARK
         link.readings = True
 

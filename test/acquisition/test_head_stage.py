@@ -10,7 +10,8 @@ import random
 import time
 
 from capturing import Capture, capture, PATIENCE
-from miniscope_ros.acquisition.head_stage import HeadStage, LIMIT_PER_HOUR, Sign
+from miniscope_ros.acquisition.head_stage import HeadStage, LIMIT_PER_HOUR
+from miniscope_ros.acquisition.head_stage_signs import Sign
 from miniscope_ros.model import Content, RawFrame, Reason, StampSource
 import numpy as np
 import pytest
