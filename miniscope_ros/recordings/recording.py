@@ -26,6 +26,22 @@ class RecordedChange(NamedTuple):
     first_capture_index: int
 
 
+class ImageFormat(NamedTuple):
+    """Size and encoding that all images of a recording share."""
+
+    width: int  # [px]
+    height: int  # [px]
+    encoding: str  # mono8 or bgr8
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint8]) -> ImageFormat:
+        """Return the format of an image, (height, width) grey or (height, width, 3) BGR."""
+        return cls(image.shape[1], image.shape[0], 'mono8' if image.ndim == 2 else 'bgr8')
+
+    def __str__(self) -> str:
+        return f'{self.width}x{self.height} {self.encoding}'
+
+
 @dataclass(frozen=True, slots=True)
 class RecordedFrame:
     """One frame with all that was recorded beside it."""
@@ -47,9 +63,7 @@ class Recording(Protocol):
     format_name: str
     path: str
     device_type: str  # as recorded; empty where it is unknown
-    width: int
-    height: int
-    encoding: str  # mono8 or bgr8
+    format: ImageFormat
     frame_rate: float  # as recorded, else measured [frames/s]
     interval_ns: int  # median time from frame to frame
     start_epoch_ns: int | None  # the recording's start, since 1970 UTC; None unknown

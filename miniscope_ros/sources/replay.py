@@ -88,7 +88,7 @@ class ReplaySource(UncontrolledSource):
         self._recording = recording
         self.has_constant_rate = not recording.has_frame_numbers
         return SourceInfo(
-            width=recording.width, height=recording.height, encoding=recording.encoding,
+            **recording.format._asdict(),
             device_type=recording.device_type, has_orientation=recording.has_orientation,
             frame_rate=recording.frame_rate, period_ns=recording.interval_ns,
             card=f'{recording.format_name} recording', path=recording.path, transport='replay',
@@ -232,8 +232,8 @@ class ReplaySource(UncontrolledSource):
 def _came_in_blocks(recording: Recording) -> bool:
     """Return whether a DAQ box sent the frames: a known type of scope took them, whole."""
     device_type = load_catalogue().get(recording.device_type)
-    return device_type is not None and (recording.encoding, recording.width, recording.height) == (
-        'mono8', device_type.width, device_type.height)
+    return device_type is not None and recording.format == (
+        device_type.width, device_type.height, 'mono8')
 
 
 def _later(change: RecordedChange, offset_ns: int, offset_number: int) -> RecordedChange:

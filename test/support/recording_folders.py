@@ -15,6 +15,7 @@ import pytest
 Image = NDArray[np.uint8]
 
 START_MS = 1_700_000_000_123
+TURN = (0.8, 0.0, 0.6, 0.0)  # a unit quaternion w, x, y, z
 STAMPS_HEADER = 'Frame Number,Time Stamp (ms),Buffer Index'
 
 

@@ -12,7 +12,12 @@ from typing import Any, TYPE_CHECKING
 
 from miniscope_ros.errors import DeviceError
 from miniscope_ros.model import Content, Quaternion, ReadingStatus, Reason
-from miniscope_ros.recordings.recording import RecordedChange, RecordedFrame, Recording
+from miniscope_ros.recordings.recording import (
+    ImageFormat,
+    RecordedChange,
+    RecordedFrame,
+    Recording,
+)
 from miniscope_ros.recordings.timeline import pace, rising_ns
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +95,6 @@ class BagRecording:
         self.has_orientation = bool(len(mine.orientation))
         self.warnings: list[str] = [*bag.problems, *mine.problems]
         self._bag = bag
-        self._mine = mine
         self._images = images
         # Times of frame_info are on a clock that nobody sets.
         self._times_ns, moved = rising_ns(
@@ -98,35 +102,49 @@ class BagRecording:
         if moved:
             self.warnings.append(f'{path}: times are not above the one before; {moved}')
         self.interval_ns, self.frame_rate = pace(self._times_ns, mine.frame_rate)
-        self._readings = _Readings(mine)
-        self._frame_of_image = _frame_of_image(mine)
+        self._facts = _FrameFacts(mine)
         self.has_frame_numbers = bool(len(mine.frames))
         self._changes = [*_in_force(mine), *(_change(mine, change) for change in mine.changes)]
         self.stops: Sequence[RecordedChange] = [_change(mine, change) for change in mine.stops]
-        self._shape = self._first_shape()
-        self.height, self.width = self._shape[:2]
-        self.encoding = 'mono8' if len(self._shape) == 2 else 'bgr8'
+        self.format = self._first_format()
 
     def frames(self) -> Generator[RecordedFrame, None, None]:
         """Yield the frames as Recording says."""
         told = 0
         with closing(self._images()) as images:
             for _, row, image in images:
-                if image.shape != self._shape:
-                    raise DeviceError(f'{self.path}: image size {image.shape} differs from the '
-                                      f'{self._shape} of the first')
+                if ImageFormat.of(image) != self.format:
+                    raise DeviceError(
+                        f'{self.path}: image size {ImageFormat.of(image)} differs from the '
+                        f'{self.format} of the first')
                 time_ns = int(self._times_ns[row])
                 due = told
                 while due < len(self._changes) and self._changes[due].time_ns <= time_ns:
                     due += 1
-                yield self._frame(row, image, time_ns, tuple(self._changes[told:due]))
+                yield self._facts.frame(row, image, time_ns, tuple(self._changes[told:due]))
                 told = due
                 if row + 1 == self.frame_count:
                     break
         self.warnings += [text for text in self._bag.problems if text not in self.warnings]
 
-    def _frame(self, row: int, image: NDArray[np.uint8], time_ns: int,
-               changes: tuple[RecordedChange, ...]) -> RecordedFrame:
+    def _first_format(self) -> ImageFormat:
+        with closing(self._images()) as images:
+            for _, _, image in images:
+                return ImageFormat.of(image)
+        raise DeviceError(f'{self.path}: no image can be decoded')
+
+
+class _FrameFacts:
+    """What was recorded beside each image of an acquisition."""
+
+    def __init__(self, mine: RecordedAcquisition) -> None:
+        self._mine = mine
+        self._readings = _Readings(mine)
+        self._frame_of_image = _frame_of_image(mine)
+
+    def frame(self, row: int, image: NDArray[np.uint8], time_ns: int,
+              changes: tuple[RecordedChange, ...]) -> RecordedFrame:
+        """Return the frame of an image's row, taken at time_ns [ns] of the recording."""
         count = int(self._mine.images['device_frame_count'][row])
         stamp = int(self._mine.images['stamp'][row])
         number = int(self._frame_of_image[row])
@@ -142,12 +160,6 @@ class BagRecording:
             digital_inputs=-1 if info is None else int(info['digital_inputs']),
             content=None if info is None else _content(int(info['content'])),
             changes=changes)
-
-    def _first_shape(self) -> tuple[int, ...]:
-        with closing(self._images()) as images:
-            for _, _, image in images:
-                return image.shape
-        raise DeviceError(f'{self.path}: no image can be decoded')
 
 
 def _content(number: int) -> Content | None:

@@ -14,7 +14,7 @@ from miniscope_ros.errors import DeviceError
 from miniscope_ros.recordings.readers.matching import match_rows
 from miniscope_ros.recordings.readers.table import Table
 from miniscope_ros.recordings.readers.video import Decoder
-from miniscope_ros.recordings.recording import RecordedChange, RecordedFrame
+from miniscope_ros.recordings.recording import ImageFormat, RecordedChange, RecordedFrame
 from miniscope_ros.recordings.timeline import pace, rising_ns
 import numpy as np
 from numpy.typing import NDArray
@@ -100,9 +100,7 @@ class TimedVideo:
         if tables.orientation is not None:
             self._assign(tables.orientation, tables.times_ms)
 
-        self._shape = self._first_shape()
-        self.height, self.width = self._shape[:2]
-        self.encoding = 'mono8' if len(self._shape) == 2 else 'bgr8'
+        self.format = self._first_format()
 
     def frames(self) -> Generator[RecordedFrame, None, None]:
         """Yield the frames as Recording says."""
@@ -111,9 +109,10 @@ class TimedVideo:
             row, end = end, end + part.rows
             with closing(self._decode(part.path)) as images:
                 for image in images:
-                    if image.shape != self._shape:
-                        raise DeviceError(f'{part.path}: image size {image.shape} differs from '
-                                          f'the {self._shape} of the files before')
+                    if ImageFormat.of(image) != self.format:
+                        raise DeviceError(
+                            f'{part.path}: image size {ImageFormat.of(image)} differs from the '
+                            f'{self.format} of the files before')
                     if row == end:
                         self._warn(f'{part.path}: there are more frames than the {part.rows} time '
                                    'stamps for them; frames without one are not played')
@@ -135,11 +134,11 @@ class TimedVideo:
                           else int(count) % (1 << self.device_count_bits)),
             orientation=None if math.isnan(w) else (w, x, y, z))
 
-    def _first_shape(self) -> tuple[int, ...]:
+    def _first_format(self) -> ImageFormat:
         for part in self._parts:
             with closing(self._decode(part.path)) as images:
                 for image in images:
-                    return image.shape
+                    return ImageFormat.of(image)
         raise DeviceError(f'{self.path}: no frame can be decoded from '
                           + ', '.join(part.path.name for part in self._parts))
 
