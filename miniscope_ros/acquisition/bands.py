@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 Profile: TypeAlias = NDArray[np.float32]
 
 _STRIPS = 5  # parts of the picture, side by side, that must show the same wave
-_COLUMNS = 64  # [px] of a strip that are looked at: more would cost more and tell no more
-_LEARNING = 0.1  # part of a new frame in the running mean profile
+_COLUMNS = 64  # [px] of a strip that are used: more columns take longer and show no more
+_LEARNING = 0.1  # weight of a new frame in the running mean profile
 _KNOWN = 5  # frames that make the profile known
 _SLOWEST = 4  # waves in a frame's height; slower ones are shadows and motion
 _AMPLITUDE = 1.0  # [grey values] of a wave that is reported
-_AGREEMENT = 0.85  # of the strips: 1 when all show the same wave in the same place
-_PROMINENCE = 5.0  # times the mean of all waves
+_AGREEMENT = 0.85  # correlation of the strips: 1 when all show the same wave in the same place
+_PROMINENCE = 5.0  # how many times a wave is larger than the mean of all waves
 _MOVED = 0.06  # of the wave must differ from the frame before: what stays is the scene
 _BRIGHT = 8.0  # [grey values] mean below which there is no picture to be disturbed
 _LIGHT = (0.9, 1.1)  # ratios of brightness to the usual one between which frames are compared
@@ -61,7 +61,7 @@ class Bands:
         scale = level / self._level
         if not _LIGHT[0] < scale < _LIGHT[1]:
             self._unlike += 1
-            if self._unlike >= _KNOWN:  # another light, not a blink: learn anew
+            if self._unlike >= _KNOWN:  # the light has changed for good: learn again
                 self._begin(profile, level)
             return False
         self._unlike = 0

@@ -41,10 +41,21 @@ class CaptureEngine:
         on_attempt: Callable[[bool], None] = lambda dark: None,
     ) -> None:
         """
-        Open nothing yet; listener is told what happens, in the capture thread.
+        Open nothing yet.
 
-        on_attempt is called in it after each attempt to make a device dark whose light may be on
-        after close, with whether it is dark now.
+        Parameters
+        ----------
+        source : Source
+            Where the frames come from.
+        listener : Listener
+            Gets frames and events; it is called in the capture thread.
+        validator : OrientationValidator
+            Says which orientation readings may be published.
+        clock : RosTime, optional
+            Gives the ROS time of a monotonic time.
+        on_attempt : callable
+            Is called in the capture thread after each attempt to make the device dark after
+            close, with True if it is dark now.
         """
         self._source = source
         self._clock = clock or RosTime()
@@ -114,7 +125,7 @@ class CaptureEngine:
 
     def close(self) -> None:
         """
-        Deactivate if need be and close the source.
+        Deactivate if it is active, and close the source.
 
         The thread ends with it, unless the light may be on: then it goes on trying to make the
         device dark, for as long as the program runs (see light_guard.possibly_lit).

@@ -1,6 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The capture thread: takes frames from a source, recovers what comes loose, goes dark."""
+"""The capture thread: takes frames from a source, reconnects a lost device, makes it dark."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from miniscope_ros.sources.source import Source
 
 _log = logging.getLogger(__name__)
 
-_CLOSE_PATIENCE_S = 2.0  # for a device that is away at closing and may be lit
-_RESET_S = 10.0  # within which a device that was reset on demand is lost
-_FAILURE_REST_S = 0.1  # after an error that nobody has foreseen: it may come again and again
+_CLOSE_PATIENCE_S = 2.0  # how long close waits for a device that is disconnected and may be lit
+_RESET_S = 10.0  # a loss within this time after a reset is a consequence of the reset
+_FAILURE_REST_S = 0.1  # pause after an unforeseen error, which may occur again at once
 
 
 class CaptureLoop:
     """
     What one capture thread does between open and close; see states for its states.
 
-    run is the thread. What is named a job is to be called in it, by commands. Whatever it does,
-    it sends LED dark before anything else when an acquisition ends.
+    run is the body of the thread. A method whose docstring ends with "a job" is called in that
+    thread, through commands. When an acquisition ends, LED dark is sent before anything else.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class CaptureLoop:
         self._handler = handler
         self._reconnector = Reconnector()
         self._head_stage = HeadStageRepair(source, handler, self.intake)
-        self._closed = False  # by close; the light may still have to be made dark
-        self._reopening = False  # a stream is to be opened anew, whatever reconnect says
-        self._reset_until = 0.0  # a loss until then [s] is the reset that was asked for
+        self._closed = False  # close was called; the light may still have to be made dark
+        self._reopening = False  # the stream has to be opened again, whatever reconnect says
+        self._reset_until = 0.0  # a loss before this monotonic time [s] comes from a hard reset
 
     def run(self) -> None:
-        """Do what is to be done, until the source is closed and its light known to be off."""
+        """Run jobs and take frames until the source is closed and its light is known to be off."""
         self._closed = False
         while not self._closed or self.guard.needed:
             try:
@@ -74,7 +74,7 @@ class CaptureLoop:
                 time.sleep(_FAILURE_REST_S)
 
     def _step(self) -> None:
-        """Run a job that waits, else take one frame, else try what is due."""
+        """Run a waiting job; without one take a frame, or try to reconnect or to go dark."""
         job = self._next_job()
         state = self.states.state
         if job is not None:
@@ -89,7 +89,7 @@ class CaptureLoop:
         self._handler.check_clock()
 
     def _next_job(self) -> Callable[[], None] | None:
-        """Return a job that waits; where no frames can be read, wait for one."""
+        """Return a waiting job or None; wait for a job in states that have no frames."""
         state = self.states.state
         if state.has_frames:
             return self.commands.get(0.0)
@@ -108,7 +108,7 @@ class CaptureLoop:
             self.intake.take_events()
             self._stop(CaptureState.ENDED)
         except Interrupted:
-            pass  # whoever ends the program is about to close us
+            pass  # the program is ending and is about to close the source
 
     # Jobs
 
@@ -120,7 +120,7 @@ class CaptureLoop:
         """Light up; frames are published from now on; a job."""
         states = self.states
         if states.state.is_disconnected and not states.state.is_active:
-            raise DeviceError(f'the device is disconnected: {states.reason}; it is looked for')
+            raise DeviceError(f'the device is disconnected: {states.reason}; trying to reconnect')
         if states.state.is_active:
             return
         if states.state is CaptureState.FAILED:
@@ -245,10 +245,10 @@ class CaptureLoop:
         self.intake.take_events()
 
     def _lose(self, error: Exception) -> None:
-        """Note that the device is gone, and look for it unless that is not wanted."""
+        """Note that the device is lost, and reconnect unless reconnect is false."""
         self.intake.take_events()
         self._close_stream()
-        # The device is there: a stream that has to be opened anew is no loss of it.
+        # A stream that has to be opened again does not mean that the device is lost.
         self._reopening = isinstance(error, StreamBroken)
         if not self.reconnect and not self._reopening:
             self._stop(CaptureState.FAILED, str(error))
@@ -260,14 +260,14 @@ class CaptureLoop:
         if self._reopening:
             _log.error('%s', error)
         elif time.monotonic() < self._reset_until:
-            _log.info('the device restarts, as was asked for: %s', error)
+            _log.info('the device restarts because of the hard reset: %s', error)
         else:
-            _log.error('the device is lost: %s; looking for it', error)
+            _log.error('the device is lost: %s; trying to reconnect', error)
         if not active:
             self.guard.warn(error)
 
     def _close_stream(self) -> None:
-        """Close the source; what that leaves is no part of an acquisition that may go on."""
+        """Close the source; frames that it leaves belong to no acquisition."""
         self._source.close()
         self._handler.end_stream()
         self.intake.take_events(closed=True)
@@ -276,7 +276,7 @@ class CaptureLoop:
         if not self.reconnect and not self._reopening:
             self._stop(CaptureState.FAILED, self.states.reason)
             return
-        self._reopening = False  # where one attempt fails the device is lost
+        self._reopening = False  # if this attempt fails, the device is lost
         try:
             info = self._open_source(Reason.RESUME)
         except Interrupted:
@@ -302,7 +302,7 @@ class CaptureLoop:
             _log.warning('the device is not back yet: %s', reason)
 
     def _stop(self, state: CaptureState, failure: str = '') -> None:
-        """End by itself, in a state in which nothing goes on, and have the node go inactive."""
+        """End the acquisition without a request, and make the node inactive."""
         if failure:
             _log.error('acquisition stopped: %s', failure)
         was = self.states.state
@@ -317,11 +317,11 @@ class CaptureLoop:
             self._listener.on_stopped()
 
     def _fail(self, error: BaseException) -> None:
-        """Go dark and stop because of what nobody has foreseen."""
+        """Make the scope dark and stop after an unforeseen error."""
         _log.error('the capture thread met an error: %s', error, exc_info=error)
         try:
             self._close_stream()
             if self.states.state is not CaptureState.CLOSED:
                 self._stop(CaptureState.FAILED, f'{type(error).__name__}: {error}')
         except Exception as another:
-            _log.error('nobody could be told that it stopped: %s', another, exc_info=another)
+            _log.error('the stop could not be reported: %s', another, exc_info=another)

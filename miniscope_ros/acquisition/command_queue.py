@@ -1,6 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What other threads have one thread do."""
+"""Jobs that other threads give to one thread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from miniscope_ros.errors import DeviceError
 
-_ALIVE_S = 1.0  # between two looks at whether the thread still lives
+_ALIVE_S = 1.0  # time between two checks that the thread still runs
 
 T = TypeVar('T')
 
@@ -39,7 +39,7 @@ class CommandQueue:
 
         self._queue.put(run)
         while not wait([future], timeout=_ALIVE_S).done:
-            # The job may have been the thread's last one: done between the two questions.
+            # The thread may have done the job as its last one, between the two checks.
             if not thread.is_alive() and not future.done():
                 raise DeviceError('the device was closed before that was done')
         return future.result()

@@ -1,7 +1,7 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """
-What a picture itself shows: damage that neither a sequence number nor an error flag tells of.
+What a picture itself shows: damage that neither a sequence number nor an error flag reports.
 
 A frame with such a content is published as it came, marked and counted; nothing is repaired.
 """
@@ -21,7 +21,7 @@ _PLAIN_DARK = 8.0  # [grey values] mean of a dark picture, where none was seen y
 _BLACKEST = 32.0  # [grey values] mean of a dark picture at most: under stray light none is black
 _ABOVE_DARK = 1.0  # [grey values] by which a lit picture's mean is at least above a dark one's
 _DARK_LEARNING = 0.1  # part of a new dark frame in the running mean of dark ones
-_PART = 509  # words of 8 pixels in a part that is summed: half a block, in step with none
+_PART = 509  # words of 8 pixels in one sum: about half a DMA block, but no divisor of it
 _ROWS_APART = 16  # rows from one to the next of which the mean is taken
 
 
@@ -100,7 +100,7 @@ def _digest(image: NDArray[np.uint8]) -> bytes:
     Return bytes that are equal for equal images, and for no others that a sensor takes.
 
     A sensor's noise changes tens of thousands of pixels from frame to frame. Sums over parts of
-    the image tell that, and blocks in other places, much more cheaply than a hash of all of it.
+    the image show that, and moved blocks too, in less time than a hash of the whole image.
     """
     pixels = image.reshape(-1)
     words = pixels[:pixels.size // 8 * 8].view(np.uint64)

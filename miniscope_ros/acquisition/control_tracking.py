@@ -17,12 +17,12 @@ Tell = Callable[[ControlEvent, int], None]
 @dataclass
 class ControlTracker:
     """
-    Holds what was sent until the first frame under it is known; then tells it, with its index.
+    Holds each sent value until the first frame under it is known; then reports both.
 
-    A packet runs at the end of the frame during which it was sent or of the next one, and changes
-    the exposure of the frame after that in its middle. So two frames after the first one that
-    began later than the sending, the value holds for certain. What lighting up sends holds from
-    the first frame published after it.
+    The box executes a packet at the end of the frame during which it was sent, or of the next
+    one. That changes the exposure of the following frame in its middle. So the value certainly
+    holds two frames after the first frame that began after the sending. A value that is sent
+    while the light is switched on holds from the first published frame.
     """
 
     tell: Tell
@@ -36,7 +36,7 @@ class ControlTracker:
 
     def resolve(self, stamp_ns: int, capture_index: int, uncertainty: int = 0) -> None:
         """
-        Tell what a frame with this stamp [ns] makes known.
+        Report the values that a frame with this stamp [ns] makes known.
 
         uncertainty is by how many frames its capture_index may still be too low: the loss of one
         frame is reported only when a second frame shows it.
@@ -46,7 +46,7 @@ class ControlTracker:
         held, self._held = self._held, []
         for event, lighting_up in held:
             if event.reason is Reason.STOP:
-                self._held.append((event, False))  # what ends the acquisition shows in no frame
+                self._held.append((event, False))  # a value of the end shows in no frame
             elif lighting_up:
                 self.tell(event, capture_index)
             elif event.sent_ns <= stamp_ns:
@@ -55,7 +55,7 @@ class ControlTracker:
                 self._held.append((event, lighting_up))
 
     def flush(self) -> None:
-        """Tell the rest without an index: no more frame comes under it."""
+        """Report the other values without an index: no frame will show them."""
         held, self._held = self._held, []
         for event, _ in held:
             self.tell(event, -1)

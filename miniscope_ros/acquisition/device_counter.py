@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _TRUSTED_STEPS = 3
-"""Plausible steps in a row after which a counter is trusted: a value read at random has none."""
+"""So many plausible steps in a row make a counter trusted; random values do not have them."""
 
 _AHEAD = 1
 """By so many frames a counter that is read beside a frame may be ahead of it."""
