@@ -8,11 +8,11 @@ class MiniscopeError(Exception):
 
 
 class ConfigurationError(MiniscopeError):
-    """What no change of the surroundings can mend: an unknown type, a value out of range."""
+    """A wrong setting: an unknown type, a value out of range. Trying again does not help."""
 
 
 class DeviceError(MiniscopeError):
-    """What a change of the surroundings can mend: no box, busy, an unreadable file."""
+    """A fault outside of the program: no box, a busy box, an unreadable file. It may be cured."""
 
 
 class DeviceAbsent(DeviceError):
@@ -24,7 +24,7 @@ class DeviceLost(DeviceError):
 
 
 class StreamBroken(DeviceLost):
-    """The device is there, but its stream must be opened anew."""
+    """The device is there, but its stream must be opened again."""
 
 
 class NoLink(DeviceError):

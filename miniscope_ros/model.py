@@ -25,7 +25,7 @@ LIGHT_MAY_BE_ON = 'THE LIGHT MAY STILL BE ON'
 """The words that say so, wherever they are said."""
 
 NEW_RATE_FRAMES = 10
-"""So many frames that began after a new frame rate was sent make its period known."""
+"""The period is known after this many frames that began after a new frame rate was sent."""
 
 
 class Light(Enum):
@@ -108,7 +108,7 @@ class RawFrame:
     sync_edge: int | None = None  # as it was recorded; None: it is to be counted
     damaged: bool = False  # image is not to be used
     content: Content | None = None  # as it was recorded; None: it is to be judged
-    # CLOCK_MONOTONIC after what the device tells was read beside the frame; None: told in it.
+    # CLOCK_MONOTONIC after the device's state was read; None: the frame itself contains the state.
     read_ns: int | None = None
     wire_stamp_ns: int | None = None  # the stamp as received, where stamp_ns is a repaired one
 
@@ -122,13 +122,13 @@ class ControlEvent:
     raw: int
     reason: Reason
     sent_ns: int  # CLOCK_MONOTONIC right after the last word
-    # Of a change that is played from a recording, which tells what else has to be found out.
+    # The next two are known only of a change that is played from a recording.
     first_capture_index: int | None = None
     stamp_ns: int | None = None  # ROS clock
 
 
 SourceEvent = RawFrame | ControlEvent
-"""What a source has to tell, in the order in which it happened."""
+"""What a source reports, in the order in which it happened."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ _SLOWEST = 4  # waves in a frame's height; slower ones are shadows and motion
 _AMPLITUDE = 1.0  # [grey values] of a wave that is reported
 _AGREEMENT = 0.85  # correlation of the strips: 1 when all show the same wave in the same place
 _PROMINENCE = 5.0  # how many times a wave is larger than the mean of all waves
-_MOVED = 0.06  # of the wave must differ from the frame before: what stays is the scene
+_MOVED = 0.06  # share of the wave that must be new in this frame: what stays is the scene
 _BRIGHT = 8.0  # [grey values] mean below which there is no picture to be disturbed
 _LIGHT = (0.9, 1.1)  # ratios of brightness to the usual one between which frames are compared
 
@@ -88,10 +88,10 @@ class Bands:
         return means
 
     def _wave(self, change: Profile) -> bool:
-        """Return whether all strips, shape (height, strips), changed by the same wave, anew."""
+        """Return whether all strips, shape (height, strips), changed by the same new wave."""
         mean = np.asarray(cv2.reduce(change, 1, cv2.REDUCE_AVG), np.float32)
         before, self._before = self._before, mean
-        # A wave has half of its squared amplitude as variance: nearly always this tells enough.
+        # A wave has half of its squared amplitude as variance: nearly always this is enough.
         if cv2.meanStdDev(mean)[1][0, 0] <= _AMPLITUDE / math.sqrt(2):
             return False
         common = _waves(mean)[:, 0]

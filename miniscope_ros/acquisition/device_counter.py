@@ -10,7 +10,7 @@ _TRUSTED_STEPS = 3
 """So many plausible steps in a row make a counter trusted; random values do not have them."""
 
 _AHEAD = 1
-"""By so many frames a counter that is read beside a frame may be ahead of it."""
+"""A counter that is read beside a frame may be ahead of it by this many frames."""
 
 _RECORDED_LEAP = 9
 """
@@ -30,7 +30,7 @@ class DeviceCounter:
     a restarted device) is unknown until it has again risen as time did, several times in a row.
 
     Only a counter that is part of the frame is exact. One that is read beside it may be the next
-    frame's by then, in a recording as well: whoever recorded it read it in the same way. It then
+    frame's by then, in a recording as well: the program that recorded it read it so. It then
     rises by two, and afterwards once not at all.
     """
 
@@ -76,7 +76,7 @@ class DeviceCounter:
         return step <= self._elapsed + (_RECORDED_LEAP if self.trusted else _AHEAD)
 
     def restart(self) -> None:
-        """Forget all: a new stream begins, and the device may have started anew."""
+        """Forget all: a new stream begins, and the device may have started again."""
         self.count = -1
         self._last = None
         self._elapsed = self._wrapped = self._good = 0

@@ -27,7 +27,7 @@ class Change:
 
 class Listener(Protocol):
     """
-    Who is told what happens.
+    Receives frames and events of an acquisition.
 
     Called in the capture thread; must not block, and not call back into the acquisition.
     """
@@ -75,7 +75,7 @@ class Status:
     info: SourceInfo | None
     received: int  # good frames since configuration, published or not
     damaged: int  # damaged frames since configuration
-    backlog: int  # frames that waited behind another one, at most; -1 where stamps do not tell
+    backlog: int  # frames that waited behind another one, at most; -1 where stamps do not show it
     published: int  # of the running or last acquisition, as the next two
     losses: LossTotals
     duration_s: float

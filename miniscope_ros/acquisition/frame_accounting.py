@@ -72,7 +72,7 @@ class FrameAccounting:
         if not self._source.is_live:
             self.timestamps.forget()
         self.loss.steady = self._source.has_constant_rate  # a recording knows it once it is open
-        # A recording whose frames are numbered has no constant rate: the numbers tell all.
+        # A recording whose frames are numbered has no constant rate: its numbers show all losses.
         self.loss.numbered = not self._source.is_live and not self._source.has_constant_rate
         self.loss.counter.trusted = not self._source.is_live
         self.loss.begin(fresh=not self._source.is_live)
@@ -95,7 +95,7 @@ class FrameAccounting:
         """
         Go on with another stream, which is about to be opened.
 
-        Time alone tells what was lost until its first frame. To be called before it is opened.
+        Only time shows what was lost until its first frame. To be called before it is opened.
         """
         if self._stopped_ns is not None:
             now_ns = time.monotonic_ns()

@@ -16,7 +16,7 @@ WORDS = {
     Content.DARK: 'dark',
     Content.REPEATED: 'repeated',
 }
-"""The faults of pictures, as people are told of them."""
+"""The faults of pictures, in words for people."""
 
 _WHOLLY_LIT = 2
 """

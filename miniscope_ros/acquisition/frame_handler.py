@@ -34,7 +34,7 @@ from miniscope_ros.sources.source import Source
 _log = logging.getLogger(__name__)
 
 _RATE_KNOWN_MS = 5000.0
-_RATE_TOLERANCE = 0.05  # of the set rate
+_RATE_TOLERANCE = 0.05  # share of the set rate by which the measured one may differ
 _CLOCK_CHECK_NS = 1_000_000_000
 
 

@@ -16,13 +16,13 @@ from miniscope_ros.acquisition.head_stage_signs import Sign, StreamTimes
 from miniscope_ros.model import Content, RawFrame
 
 LIMIT_PER_HOUR = 120
-"""So often an hour the head stage is set up again; more than that is an error."""
+"""The head stage is set up again this many times an hour at most; more is an error."""
 
 _HOUR_S = 3600.0
 _FIRST_BACKOFF_S = 1.0
 _LONGEST_BACKOFF_S = 60.0
-_PROVEN_NS = 1_000_000_000  # so long without a sign of trouble, and a repair has worked
-_FAILED_ATTEMPTS = 4  # in a row, after which it is an error
+_PROVEN_NS = 1_000_000_000  # [ns] without a sign of a restart after which a repair has worked
+_FAILED_ATTEMPTS = 4  # so many repairs in a row without effect are an error
 
 _LIT_CONTENTS = (Content.OK, Content.BLOCKS_MISPLACED, Content.BANDED, Content.REPEATED)
 
@@ -54,7 +54,7 @@ class HeadStage:
         self.begin_stream(watching=False)
 
     def begin_stream(self, *, watching: bool = True) -> None:
-        """Begin a stream; not watching while it is being set up: links lock anew then."""
+        """Begin a stream; not watching while it is being set up: links lock again then."""
         self._watching = watching
         self._restored_ns: int | None = None  # when the last value was sent
         self._control_index: int | None = None
@@ -119,7 +119,7 @@ class HeadStage:
         else:
             self._recovered |= sign is None
         if new or sign in _EVENTS or self._controlled or not self._attempts:
-            # What lasts has to be looked at anew; an event is answered by a repair.
+            # A lasting sign has to be seen again; an event is answered by a repair.
             stays = self._pending is self.sign and (
                 self.sign in _EVENTS or not self._controlled or not self._attempts)
             self._pending = sign or (self._pending if stays else None)

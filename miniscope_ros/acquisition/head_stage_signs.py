@@ -11,7 +11,7 @@ import math
 from miniscope_ros.acquisition.running_median import RunningMedian
 from miniscope_ros.model import RawFrame, StampSource
 
-_LINK_DOWN_NS = 200_000_000  # without a frame; serialiser and deserialiser lock anew in 100 ms
+_LINK_DOWN_NS = 200_000_000  # without a frame; serialiser and deserialiser lock again in 100 ms
 _LINK_DOWN_PERIODS = 2.5
 _USUAL_INTERVALS = 61  # the usual interval is the median of so many
 _FEWEST_INTERVALS = 5  # with fewer the usual interval is not known

@@ -10,7 +10,7 @@ class HeldLoss:
     How many unreported losses the last frames show, one number a frame.
 
     A frame that is late by most of a period looks like one that follows a lost frame. The frames
-    after it tell the two apart: after a loss they are late, too.
+    after it show the difference: after a loss they are late, too.
     """
 
     def __init__(self) -> None:

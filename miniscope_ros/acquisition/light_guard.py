@@ -135,7 +135,7 @@ class LightGuard:
         _abandoned.discard(self)
 
     def resume(self) -> None:
-        """Begin anew: the source is being opened again."""
+        """Begin again: the source is being opened again."""
         self._retired = self._said = False
         _abandoned.discard(self)
 

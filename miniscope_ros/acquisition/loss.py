@@ -16,7 +16,7 @@ _SMOOTHING = 0.4
 """Weight of a new stamp in the smoothed one: less lets drift in, more lets jitter in."""
 
 _NEAR_FRAMES = 4
-"""Over so few periods the smoothed stamp stays a better start than one new stamp."""
+"""Up to this many periods a smoothed stamp is a better start than one new stamp."""
 
 _ONE_BY_TIME_FRAMES = 2
 """Frames with valid stamps that have to show a loss of one frame: it and the next one."""
@@ -39,7 +39,7 @@ _AGAINST_COUNTER_FRAMES = 10
 """The same of times of arrival, where the recorded counter says that nothing is lost."""
 
 _DISTRUST_FRAMES = 1000
-"""For so many frames after a late one times of arrival are taken for unreliable."""
+"""For this many frames after a late one, times of arrival are not trusted."""
 
 _LATE_PERIODS = 0.1
 """Periods before its expected time from which on a stamp may be a late one of the frame before."""
@@ -58,7 +58,7 @@ _LATE_JITTERS = 4.0
 """The same in half widths of the intervals' middle 90 %: 6.6 standard deviations."""
 
 _BOUND_JITTER_PERIODS = 0.35
-"""Up to this jitter an interval tells how many frames fit into it (2 ms at 60 frames/s: 0.2)."""
+"""Up to this jitter the number of frames in an interval is certain (2 ms at 60 frames/s: 0.2)."""
 
 _TRANSFER_RESTART_NS = 400_000_000
 """The UCLA firmware restarts its transfer when no data came for so long (its own constant)."""
@@ -151,7 +151,7 @@ class LossAccount:
     period: Period
     # False: the rate may follow the light, and time counts only while the intervals are even.
     steady: bool = True
-    numbered: bool = False  # the sequence number tells of every loss: time is not asked
+    numbered: bool = False  # the sequence number shows every loss: time is not used
     totals: LossTotals = field(default_factory=LossTotals)
     counter: DeviceCounter = field(default_factory=DeviceCounter)
     _smooth_ns: float | None = None  # when the last frame was due: its stamp without its jitter
@@ -208,7 +208,7 @@ class LossAccount:
         if self._outage_ns is not None:
             lost = max(certain, shown.time)
         elif not shown.has_time and self.steady:
-            # The rate changes: nothing will tell whether a held loss is one.
+            # The rate changes: nothing will show whether a held loss is real.
             unconfirmed = self._by_time.pending
             lost = certain + unconfirmed
             self._by_time.clear()
@@ -238,7 +238,7 @@ class LossAccount:
         step = self.counter.step(raw_count, time + time_error + 1)
         counter = 0 if step is None else max(0, self._ahead + step - 1)
         if time_error:
-            # What the numbers tell decides, if it is possible.
+            # The numbers decide, if their answer is possible.
             finished = max(damaged, by_sequence, counter)
             if abs(finished - time) <= time_error:
                 time = finished
@@ -291,7 +291,7 @@ class LossAccount:
         certain = shown.in_sequence
         if self.counter.exact:
             return max(certain, shown.counter)
-        # Read beside the frame, it may run one ahead; time tells that from a loss.
+        # Read beside the frame, it may be one ahead; time shows whether that is a loss.
         return max(certain, min(self._counted(shown), shown.time))
 
     def _counted(self, shown: _Shown) -> int:
@@ -368,7 +368,7 @@ class LossAccount:
         Return how many edges the sync output made for frames that were not received.
 
         When the box has restarted its transfer, the frame that this cut short has a number and no
-        edge, and one more frame may have an edge and no number. Then only the counter tells.
+        edge, and one more frame may have an edge and no number. Then only the counter is right.
         """
         unnumbered = lost - shown.in_sequence
         restarted = unnumbered > 0 and (unnumbered + 1) * self.period.ns >= _TRANSFER_RESTART_NS
@@ -437,7 +437,7 @@ class LossAccount:
 
     def stream_restarted(self, closed_ns: int = 0) -> None:
         """
-        Go on with another stream: time alone tells what was lost until its first frame.
+        Go on with another stream: only time shows what was lost until its first frame.
 
         closed_ns is how long no stream was open [ns]. Whether the scope took frames in that time
         is not known, and the loss carries it as uncertainty.

@@ -27,10 +27,10 @@ readings: the sensor itself follows no faster turn.
 """
 
 _WAIT_FOR_CHANGE_S = 10.0
-"""After so long a reading that has never changed is an error; an animal moves sooner."""
+"""A reading that has not changed for this time is an error; an animal moves sooner."""
 
 _BROWN_OUT_S = 1.0
-"""After so long zeros are a brown-out; a sensor that starts (0.65 s, data sheet) has them, too."""
+"""Zeros for this time are a brown-out; a starting sensor has them for 0.65 s (data sheet)."""
 
 _RECENT_READINGS = 300
 """Readings over which the running share of valid ones reaches: 10 s at 30 frames/s."""
@@ -106,7 +106,7 @@ class OrientationValidator:
     Tells for one stream of readings which ones can be published.
 
     A live reading that has never changed since the stream began is stale: the kernel may answer
-    from its cache, which cannot be told from rest. So nothing is published until the first
+    from its cache, which looks like a head at rest. So nothing is published until the first
     change is seen; judge the readings of an inactive scope too. Recorded readings need no such
     proof. A reading that turns the head faster than max_rate is invalid (see TurnCheck). The
     attributes may be changed at any time.
@@ -161,7 +161,7 @@ class OrientationValidator:
         """
         Return whether readings have been all zero for a second, after others in this stream.
 
-        The sensor has then lost its set-up, which the init list mends. True until the first
+        The sensor has then lost its set-up, which the init list restores. True until the first
         other reading. Zeros from the beginning are no brown-out: the set-up was just sent.
         """
         return self._brown_out and self._changed

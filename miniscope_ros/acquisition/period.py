@@ -60,16 +60,16 @@ class Period:
 
     A change of the rate takes effect some frames after it was sent: when a frame ends, on the
     frame after the next, with a mixed one in between, and frames from before may still wait in
-    the buffer ring. So stamps tell what is of which rate. Up to the sending all is of the old
+    the buffer ring. So stamps decide which rate a frame has. Up to the sending all is of the old
     one. The first frame that began later is received, hence finished, and with it the change is
     executed; what ends with it or with the next two may be of the old rate, the new one or
     neither. The intervals after these are of the new rate; the median of the first seven judges
     what comes next, at 60 frames/s with 2 ms of jitter, too. In between the period is unknown and
-    time tells of no loss: a source publishes nothing then (see NEW_RATE_FRAMES).
+    time shows no loss: a source publishes nothing then (see NEW_RATE_FRAMES).
     """
 
     def __init__(self, seed_ns: float = math.nan, *, constant: bool = True) -> None:
-        """Begin with an interval that is known [ns]; constant tells whether the rate is."""
+        """Begin with a known interval [ns]; constant says whether the rate is constant."""
         self._intervals = RunningMedian(_INTERVALS if constant else _FEW_INTERVALS)
         if not math.isnan(seed_ns):
             self._intervals.add(seed_ns)
@@ -117,7 +117,7 @@ class Period:
 
     @property
     def settled(self) -> bool:
-        """Whether so many intervals are known that their spread tells the jitter."""
+        """Return whether enough intervals are known to derive the jitter from their spread."""
         return len(self._intervals) >= _STEADY_INTERVALS
 
     @property
@@ -165,7 +165,7 @@ class Period:
         self._line.interrupt()
 
     def change(self, sent_ns: int) -> None:
-        """Measure anew: another rate was sent then (on the clock of the stamps)."""
+        """Measure again: another rate was sent at that time (on the clock of the stamps)."""
         self._changing_ns = min(self._changing_ns, sent_ns)
         self._changed_ns = sent_ns
         self._unsettled = _UNSETTLED

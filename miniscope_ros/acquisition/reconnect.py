@@ -1,6 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""When to try again what needs a device that is not there."""
+"""When to try again to reach a device that is not there, and what was tried."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from miniscope_ros.errors import MiniscopeError
 _log = logging.getLogger(__name__)
 
 LOOK_AGAIN = 0.25
-"""A device that is absent is looked for so often [s]."""
+"""Time between two looks for a device that is absent [s]."""
 
 _LONGEST_BACKOFF_S = 5.0
 
@@ -25,7 +25,7 @@ class RetryTimer:
     """
     When the next attempt is due.
 
-    Only openings that fail back off: whoever plugs a device in again should not have to wait.
+    Only failed openings make the wait longer. A device that is plugged in again is found soon.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class RetryTimer:
 
 
 class Reconnector(RetryTimer):
-    """One outage after the other: what was tried, and what was said about it."""
+    """The attempts to reach a lost device, and the reasons that were logged."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ _BRACKETS = 8
 
 @dataclass(frozen=True)
 class ClockState:
-    """What diagnostics tell of the two clocks."""
+    """What diagnostics report of the two clocks."""
 
     offset_ns: int  # system minus monotonic, as the running acquisition uses it
     drift_ns: int  # what the system clock would say now, minus that
@@ -53,7 +53,7 @@ class RosTime:
         return best_offset
 
     def start(self) -> None:
-        """Take the offset anew: an acquisition begins."""
+        """Measure the offset again: an acquisition begins."""
         self._offset_ns = self._last_ns = self._measure()
         self._steps = 0
 

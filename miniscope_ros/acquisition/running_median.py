@@ -9,7 +9,7 @@ from collections import deque
 import math
 
 _FEW = 4
-"""Of so few values, if even, the lower median is taken: losses make intervals longer."""
+"""Up to this many values, if even, the lower median is taken: losses make intervals longer."""
 
 
 class RunningMedian:

@@ -21,7 +21,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 _ROWS = 4  # two above a seam, two below it
-_GROUPS = 16  # in a row, evenly spread: more would cost more and tell no more
+_GROUPS = 16  # in a row, evenly spread: more groups take longer and show no more
 _GROUP = 16  # pixels in a group; their mean is taken, so that noise does not hide a step
 _ITEM = np.dtype((np.void, _GROUP))  # a group is copied as one item: four times as fast
 _REMEMBERED = 60  # good frames over whose median a seam's usual step is taken
@@ -31,7 +31,7 @@ _FLOOR = 0.4  # [grey values] a smaller step is lost in noise and rounding
 _BRIGHT = 8.0  # [grey values] mean below which there is no picture whose parts could be exchanged
 _SAME_LIGHT = 2.0  # ratio of two frames' brightness from which on they are not compared
 _SHIFT_GAIN = 5.0  # [grey values] summed over the seams, by which a shift must fit better
-_SHIFT_SHARE = 0.5  # of the difference to the frame before which may remain after the shift
+_SHIFT_SHARE = 0.5  # share of the difference to the frame before that may remain after a shift
 
 
 class Seams:

@@ -14,11 +14,11 @@ The states of a capture engine, and how one follows another.
       +---close--- any state
 
     FAILED: the source was closed because of an error, or was lost and is not to be looked for.
-            From there activate opens it anew.
+            From there activate opens it again.
     ENDED:  a recording was played to its end; its source is still open. activate plays it again.
 
-The light has no part in this: whoever is not active pursues darkness until it is confirmed, in
-every state (see light_guard).
+The light has no part in this: an engine that is not active tries to make the device dark until
+that is confirmed, in every state (see light_guard).
 """
 
 from __future__ import annotations

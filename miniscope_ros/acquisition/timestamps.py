@@ -15,7 +15,7 @@ _OLDEST_NS = 20_000_000_000
 """Age beyond which a stamp is invalid: far more than a ring of buffers can hold."""
 
 _FUTURE_NS = 1_000_000
-"""By so much a stamp may be later than its frame's arrival: two clocks are read one by one."""
+"""A stamp may be this much later than its frame's arrival: two clocks are read one by one."""
 
 _LARGEST_RECORDED_NS = 1 << 62
 """Recorded stamps above this (146 years) leave no room for sums in an int64."""
@@ -43,7 +43,7 @@ class TimestampFilter:
     """
 
     def __init__(self, waiting: Callable[[], bool] = lambda: False) -> None:
-        """Begin; waiting tells whether another frame is ready already."""
+        """Begin; waiting says whether another frame is ready already."""
         self.invalid_count = 0
         self._waiting = waiting
         self._latency = RunningMedian(_LATENCIES)
@@ -121,7 +121,7 @@ class TimestampFilter:
             if steps > 0 and not math.isnan(period_ns):
                 earliest = self._last_ns + round(steps * period_ns)
                 # Between lie the frames that the box never finished, in whole periods, and how
-                # late we are: taken for less than 0.8 of a period, which cannot be told from
+                # late we are: taken for less than 0.8 of a period, which looks the same as
                 # another frame, and unknown with another one waiting.
                 passed = (latest - earliest) / period_ns + _UNEVEN
                 waiting = self._waiting()

@@ -41,7 +41,7 @@ class TurnCheck:
 
     Such a reading has norm 1. It shows as a turn that is too fast for a head, and that the next
     reading takes back. Where the next reading stays with it, the head has been turned, or the
-    sensor has set its heading anew by the magnetic field: that reading is possible again.
+    sensor has set its heading again by the magnetic field: that reading is possible again.
     """
 
     def __init__(self) -> None:

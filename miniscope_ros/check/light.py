@@ -17,7 +17,7 @@ _LEAST_RISE = 0.5  # grey values a step, more than the noise of four pictures' m
 _SATURATED = 250
 _DARK_AT_MOST = 64
 _LOOK = 8  # frames after a command
-_WHOLLY = 0.1  # so near to the new level, as part of the step, is wholly lit
+_WHOLLY = 0.1  # a frame this near to the new level, as a share of the step, is wholly lit
 _LATEST = 3  # frame that began after the command and has to be wholly under it
 _MOST_MIXED = 1
 

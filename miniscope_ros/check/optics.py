@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _STEPS = 5
-_GAIN_LIGHT = 0.15  # of the ladder's brightest step, so that a high gain saturates nothing
+_GAIN_LIGHT = 0.15  # share of the ladder's brightest step: a high gain then saturates nothing
 _FOCUS_STEPS = 9
 _SATURATED = 250
 _LEAST_RISE = 0.5  # grey values
@@ -79,7 +79,7 @@ def sharpness(picture: NDArray[np.float32]) -> float:
     Return the sharpness of a picture (height, width), in per cent of its brightness.
 
     It is the standard deviation of the differences between pixels four apart and their middle:
-    neighbours would tell mostly the noise of the sensor.
+    neighbours would show mostly the noise of the sensor.
     """
     middle = picture[2:-2, 2:-2]
     curvature = (

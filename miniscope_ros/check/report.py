@@ -21,7 +21,7 @@ from miniscope_ros.check.finding import Outcome
 from miniscope_ros.check.run import Account, Line
 from miniscope_ros.check.settings import Settings
 
-_FEWEST_LETTERS = 2  # of a name that is taken out wherever it stands
+_FEWEST_LETTERS = 2  # shorter names are not removed from the report
 _NO_NAMES = {'root', 'localhost', 'video', 'user'}
 _IGNORED = ('device', 'device_catalog')  # paths of this computer
 

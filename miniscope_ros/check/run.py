@@ -1,6 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Goes through the checks, whatever befalls one of them, and leaves the scope dark."""
+"""Runs all checks, also after one that fails, and leaves the scope dark."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _run_one(bench: Bench, check: Check, before: Sequence[Line]) -> Finding:
 
 
 _GATES = ('usb identity', 'control ranges', 'link', 'led ladder')
-"""Checks that, where they can tell nothing, leave nothing to measure for those that need them."""
+"""Without a result of these checks, the checks that need them have nothing to measure."""
 
 
 def _leave_dark(bench: Bench) -> str:

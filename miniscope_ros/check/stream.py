@@ -17,7 +17,7 @@ from miniscope_ros.model import RawFrame
 
 _FIRST_FRAME_S = 2.0
 _RATE_TOLERANCE = 0.03  # V4's register for 30 frames/s means 30.3
-_SETTLING_FRAMES = 6  # after a new rate was set
+_SETTLING_FRAMES = 6  # frames that are discarded after a new rate was set
 _JITTER_MS = {'usb': 3.0}  # stamps of a program; those of the kernel are better
 _KERNEL_JITTER_MS = 2.0
 _LOST_SHARE = 1e-3  # a healthy rig loses a frame in 10,000, a bad one some in 1000
@@ -95,7 +95,7 @@ def sequence(bench: Bench) -> Finding:
         not backwards and lost <= by_time + 1,
         f'{len(frames)} frames in {bench.settings.sequence_s:g} s, {lost} missing by number, '
         f'{by_time} by time, {backwards} numbers that do not rise',
-        'numbers rise, and tell no more losses than time does', frames=len(frames),
+        'numbers rise, and show no more losses than time does', frames=len(frames),
         lost_by_sequence=lost, lost_by_time=by_time)
 
 
@@ -137,7 +137,7 @@ def jitter(bench: Bench) -> Finding:
 
 def _unless_busy(bench: Bench, found: Finding) -> Finding:
     """
-    Return the finding; over USB a failure on a busy computer tells nothing of the scope.
+    Return the finding; over USB a failure on a busy computer says nothing about the scope.
 
     There a program takes the data and the stamps, and it has to wait for its turn.
     """

@@ -28,7 +28,7 @@ class Check:
 
     name: str
     run: Callable[[Bench], Finding]
-    needs: tuple[str, ...] = ()  # checks without whose PASS this one can tell nothing
+    needs: tuple[str, ...] = ()  # checks that must PASS before this one has a meaning
     real_only: bool = False  # a simulated scope has nothing of the kind
 
 

@@ -1,7 +1,7 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """
-Export a rosbag2 recording to what analysis tools read, or only tell whether it is good.
+Export a rosbag2 recording to what analysis tools read, or only report whether it is good.
 
 Exit status: 0 all is exported; 1 nothing is; 2 the command line is wrong; 3 a part is, and
 standard error says what is missing; 4 --check: the report names something to look at; 130
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.verify:
             return _verify(options)
-        # Here, so that a library which is missing is told with its remedy.
+        # Imported here, so that a missing library is reported with its remedy.
         from miniscope_ros.recordings.export.check import check
         from miniscope_ros.recordings.export.options import Options
         from miniscope_ros.recordings.export.run import export
@@ -93,7 +93,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
                              'time on its clock')
     parser.add_argument('--repair', action='store_true',
                         help='write a second copy of the videos into the folder "repaired", with '
-                             'misplaced blocks in order where that can be told; repairs.csv '
+                             'misplaced blocks in order where that is certain; repairs.csv '
                              'lists what was done')
     parser.add_argument('--force', action='store_true',
                         help='replace an earlier export in OUT, if nothing in it was changed '

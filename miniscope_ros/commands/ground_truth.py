@@ -36,7 +36,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
                         help='what to write, without its ending; OUT.npz or OUT.nwb writes one')
     parser.add_argument('--device', metavar='OPTIONS',
                         help="the scope's parameter device, as seed=3,motion=0.5; needed where "
-                             'the recording does not tell it')
+                             'the recording does not hold it')
     parser.add_argument('--scope', default='', metavar='NAME',
                         help='which scope or acquisition, where there are several')
     parser.add_argument('--force', action='store_true', help='replace files that exist')
@@ -57,7 +57,7 @@ def _run(options: argparse.Namespace) -> int:
     acquisition, recorded = ground_truth.recorded_device(bag, options.scope)
     device = recorded if options.device is None else options.device
     if device is None:
-        _say('the recording does not tell the parameter device of the scope; it is taken for the '
+        _say('the recording does not hold the parameter device of the scope; it is taken for the '
              "default, seed 1 (--device 'seed=3' names another)")
     chosen = simulation_options(device or '')
     truth = ground_truth.truth_of(

@@ -18,9 +18,9 @@ from miniscope_ros.watch.note import DeviceHeld, DeviceLock, LIGHTS_OFF, NODE, N
 
 _LOOK_AGAIN_S = 0.25
 _WAIT_AFTER_S = 30.0
-"""So long is a box waited for that a node has left: it may be about to return."""
+"""The longest wait for a box that a node has left: it may be about to return."""
 _OTHERS_S = 15.0
-"""So long is another lights_off waited for."""
+"""The longest wait for another lights_off."""
 LOUD = 'THE LIGHT MAY STILL BE ON'
 
 

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except MiniscopeError as error:
         print(f'record_scope: NOT RECORDED: {error}', file=sys.stderr, flush=True)
         sys.exit(1)
-    # Only now what takes long to import: a folder that exists is told at once.
+    # Slow imports come late, so that an existing folder is reported at once.
     from miniscope_ros.session.run import run, Task
     task = Task(
         name=f'record_{name}', start=True, once=True,

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except MiniscopeError as error:
         print(f'session_node: {error}', file=sys.stderr, flush=True)
         sys.exit(1)
-    # Only now what takes long to import: a faulty file is told at once.
+    # Slow imports come late, so that a faulty file is reported at once.
     from miniscope_ros.session.run import run, Task
     sys.exit(run(session, stop, Task(
         start=options.start, folder=options.folder, once=options.once,

@@ -73,7 +73,7 @@ def load_catalogue(user_file: str | os.PathLike[str] | None = None) -> dict[str,
         content = read_bytes(Path(file), _LARGEST_FILE)
     except OSError as error:
         raise DeviceError(
-            f'the device catalogue {file} cannot be read: {error.strerror}; mend that, or set '
+            f'the device catalogue {file} cannot be read: {error.strerror}; correct that, or set '
             "device_catalog to another file or to ''") from error
     added = _read_types(file, content)
     for name in added:
@@ -105,7 +105,7 @@ def _read_types(file: str, content: bytes) -> dict[str, DeviceType]:
         mark = getattr(error, 'problem_mark', None)
         line = f'line {mark.line + 1}: ' if mark else ''
         problem = ' '.join(str(getattr(error, 'problem', None) or error).split())
-        _fail(file, f'{line}no valid YAML: {problem}; mend that')
+        _fail(file, f'{line}no valid YAML: {problem}; correct that')
     if not isinstance(data, dict) or not data:
         _fail(file, f'holds {_name(data)}; it has to map names of device types to their entries')
     for name in data:

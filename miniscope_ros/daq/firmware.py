@@ -1,6 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The two families of firmware of the DAQ box: how each takes commands and tells its state."""
+"""The two families of firmware of the DAQ box: how each takes commands and reports its state."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ _FULL_RANGE = 65535
 _QUESTIONS = 5
 _QUESTION_PAUSE = 0.05
 _CURRENT_INTERFACE = 2
-_HIGHEST_INTERFACE = 15  # anything else that HUE tells is no version
+_HIGHEST_INTERFACE = 15  # a larger value of HUE is no version
 _STUCK_READS = 30
-_REFUSALS = 3  # in a row, after which reading rests; also after one that took long
+_REFUSALS = 3  # refused reads in a row after which reading pauses; one slow one is enough
 _LONG_READ_S = 0.1
 _SHORTEST_REST_S = 1.0
-_REST_PER_READ = 20  # times as long as the refused read took: 100 s after the kernel's 5 s
+_REST_PER_READ = 20  # the pause in units of the refused read: 100 s after the kernel's 5 s
 _LONGEST_REST_S = 600.0
 _TRIES = 3
 
 
 @dataclass(slots=True)
 class Telemetry:
-    """What the box tells beside one frame."""
+    """What the box reports with one frame."""
 
     quaternion: RawQuaternion | None = None
     device_count: int | None = None
@@ -62,7 +62,7 @@ class Firmware(Protocol):
     name: str
     warnings: tuple[str, ...]
     embeds_telemetry: bool  # its state is part of each frame; else it is read beside the frame
-    longest_period_s: float | None  # between frames; None: as long as you like
+    longest_period_s: float | None  # the longest time between frames; None: no limit
     inputs: int  # how many digital inputs can be read
 
     def send(self, packet: bytes) -> None:
@@ -122,7 +122,7 @@ class _Pacer:
 
 
 def _persist(send: Callable[[], None]) -> None:
-    """Send a whole packet again when the bus refused a word: its first word begins it anew."""
+    """Send a whole packet again when the bus refused a word: its first word begins it again."""
     for remaining in reversed(range(_TRIES)):
         try:
             return send()

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 TEXT_HOLD_SECONDS = 0.5
-"""How long the text line keeps a frame rate: digits that change with every frame are no use."""
+"""Time for which the text keeps a frame rate: digits that always change cannot be read."""
 
 HEAD_HOLD_SECONDS = 0.15
-"""How long a drawn head is kept: drawing it takes as long as the rest of a displayed picture."""
+"""Time for which a drawn head is kept: drawing takes as long as all else in the picture."""
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _Ink = NDArray[np.uint8]
@@ -33,7 +33,7 @@ _Ink = NDArray[np.uint8]
 
 @dataclass(slots=True)
 class FrameState:
-    """What the indicators tell about the frame they are drawn on."""
+    """What the indicators show of the frame that they are drawn on."""
 
     quaternion: Quaternion | None  # w, x, y, z; None while there is no valid, fresh reading
     has_orientation: bool  # the device has the sensor

@@ -38,10 +38,10 @@ LOSS_MARK_SECONDS = 0.5
 DIFFERENCE_ZERO = 51
 """Grey level of no change in background_difference with automatic gain: a fifth of white."""
 
-_PEAK_SHARE = 0.995  # of the pixels are below what is shown white
+_PEAK_SHARE = 0.995  # share of the pixels below the level that is shown white
 _PEAK_FLOOR = 16.0  # [grey levels]; smaller differences are not stretched to white
 _PEAK_SECONDS = 5.0  # time constant with which the brightest difference is forgotten
-_PEAK_STEP = 8  # every so manieth pixel in each direction is looked at
+_PEAK_STEP = 8  # [px] between the pixels that are looked at, in each direction
 
 _BYTE = np.dtype(np.uint8)
 
@@ -69,7 +69,7 @@ class DisplaySettings:
 
 
 class PictureStatistics(NamedTuple):
-    """What tells whether the LED is set well."""
+    """The numbers that show whether the LED is set well."""
 
     minimum: int
     maximum: int
@@ -238,7 +238,7 @@ class Display:
 
     Every frame goes to render() or, while the display runs at a lower rate than the camera, to
     learn(). While nobody looks no frame needs to go to either: a background that has not been fed
-    for LONGEST_GAP_SECONDS of the stream's time, or whose time runs backwards, starts anew with
+    for LONGEST_GAP_SECONDS of the stream's time, or whose time runs backwards, starts again with
     the next frame; after a shorter pause it goes on as it was.
 
     background_difference is frame - round(background), where background is the running average
@@ -287,7 +287,7 @@ class Display:
         self._reseed = True
 
     def reset_background(self) -> None:
-        """Start the background and the baseline anew with the next frame."""
+        """Start the background and the baseline again with the next frame."""
         self._reseed = True
 
     def learn(self, image: NDArray[np.uint8], state: FrameState) -> None:

@@ -22,7 +22,7 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 LOSS_WARN = 1e-3  # share of frames lost since the last message
 LOSS_ERROR = 1e-1
 RATE_TOLERANCE = 0.05
-JITTER_WARN = 0.2  # of a period
+JITTER_WARN = 0.2  # jitter as a share of the period
 SATURATED_WARN = 0.01  # share of pixels
 CLOCK_WARN_NS = 1_000_000
 
@@ -43,7 +43,7 @@ class Rates:
 
 
 class Diagnostics:
-    """Makes the statuses of one node; keeps what it takes to tell rates and changes."""
+    """Makes the statuses of one node; keeps the last counts, for rates and changes."""
 
     def __init__(self, name: str) -> None:
         self._name = name

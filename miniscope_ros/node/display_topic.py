@@ -50,7 +50,7 @@ class DisplayTopic:
         self._plain = streams.create(Image, '~/image_display')
         self._compressed = streams.create(CompressedImage, '~/image_display/compressed')
         self._message = CompressedImage(format='jpeg')
-        self._resets: list[int] = []  # capture indices at which the background begins anew
+        self._resets: list[int] = []  # capture indices at which the background begins again
         self._lost_total = 0
         self._period_ns = 0.0
         self._next_ns = 0.0  # stamp from which on the next picture is due
@@ -80,11 +80,11 @@ class DisplayTopic:
         self._display.begin()
 
     def reset_background(self) -> None:
-        """Begin the background anew with the next frame."""
+        """Begin the background again with the next frame."""
         self._display.reset_background()
 
     def reset_background_at(self, capture_index: int) -> None:
-        """Begin the background anew with a frame that is still to come."""
+        """Begin the background again with a frame that is still to come."""
         self._resets.append(capture_index)
 
     def publish(

@@ -22,7 +22,7 @@ def to_time(nanoseconds: int) -> Time:
 
 
 class Packers:
-    """The serializers of the frame's topics; made anew when the settings change."""
+    """The serializers of the frame's topics; made again when the settings change."""
 
     def __init__(self, settings: TopicSettings) -> None:
         self.settings = settings

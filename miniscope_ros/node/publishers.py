@@ -135,7 +135,7 @@ class Publishers:
             self._topics.frames.set_camera_info(message)
 
     def reset_background(self) -> None:
-        """Begin the display's background anew; in any thread."""
+        """Begin the display's background again; in any thread."""
         if self._topics is not None:
             self._topics.display.reset_background()
 

@@ -23,10 +23,10 @@ from rclpy.service import Service
 _log = logging.getLogger(__name__)
 
 MOST_PARAMETERS = 200
-"""So many parameters are taken in one request; the node has about 50."""
+"""The most parameters in one request; the node has about 50."""
 
 MOST_WAITING = 2000
-"""So many requests wait; what comes beyond is refused at once."""
+"""The most requests that wait; a further one is refused at once."""
 
 
 def guard_services(
@@ -63,7 +63,7 @@ def _change_state(
     """
     Answer an invalid transition with failure.
 
-    rclpy of Jazzy raises it out of spin, unanswered, and rcl logs it in words of its own.
+    In Jazzy rclpy raises it out of spin and sends no answer, and rcl logs its own text.
     """
     asked, before, possible = request.transition, state(), transitions()
     wanted = ' '.join(asked.label.split()) or _label(asked.id)

@@ -22,8 +22,8 @@ from rclpy.signals import SignalHandlerOptions
 _JOIN = 3.0
 _END = 3.4  # [s] after the wish to end: then nobody is waited for any more, to be over in 4
 _REST_S = (0.05, 1.0)  # after an error of the executor, doubled each time until it works again
-_FINALIZED_S = 1.0  # so long is a node there that was shut down
-_REPEAT_S = 10.0  # so often is an error logged that is met again and again
+_FINALIZED_S = 1.0  # a node that was shut down stays in the graph for this time
+_REPEAT_S = 10.0  # the shortest time between two log messages of the same error
 
 
 def run(stop: Stop) -> int:
@@ -51,7 +51,7 @@ def _run_node(stop: Stop) -> int:
     try:
         with must_start('scope_node'):
             node = ScopeNode(stop.event)
-    except Exception as error:  # rclpy, too, has its ways to say that a value is no good
+    except Exception as error:  # rclpy reports an invalid value by several types of exception
         return _refuse(error)
     handler = RosHandler(node.get_logger())
     package = logging.getLogger('miniscope_ros')
@@ -88,7 +88,7 @@ def _spin(executor: SingleThreadedExecutor, node: ScopeNode, stop: Stop) -> None
     finalized = math.inf
     while not stop.event.is_set():
         if node.finalized:
-            # Nothing leads out of that state; whoever asked for it may still look at it.
+            # No transition leads out of this state; its client may still read it.
             finalized = min(finalized, time.monotonic())
             if time.monotonic() > finalized + _FINALIZED_S:
                 stop.request()
@@ -97,7 +97,7 @@ def _spin(executor: SingleThreadedExecutor, node: ScopeNode, stop: Stop) -> None
         except ExternalShutdownException:
             stop.request()
         except Exception as error:
-            # Whatever it was, the light goes dark and the node stays to tell of it.
+            # After any error the light goes dark, and the node stays to report the error.
             log = time.monotonic() > told + _REPEAT_S
             told = time.monotonic() if log else told
             node.fail(error, log=log)

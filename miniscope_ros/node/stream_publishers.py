@@ -12,7 +12,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.publisher import Publisher
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-_CHECK_PERIOD_NS = 100_000_000  # between two looks at who subscribes
+_CHECK_PERIOD_NS = 100_000_000  # [ns] between two checks of the subscriptions
 
 
 class StreamPublishers:

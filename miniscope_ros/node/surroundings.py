@@ -22,7 +22,7 @@ class Surroundings:
     """Looks at the ROS graph and the clock; each warning is one line, at most every 10 s."""
 
     def __init__(self, node: LifecycleNode, follows_clock: Callable[[], bool]) -> None:
-        """Begin to look; follows_clock tells whether stamps are those of a simulated clock."""
+        """Begin to look; follows_clock says whether stamps are those of a simulated clock."""
         self._node = node
         self._follows_clock = follows_clock
         self._begin = time.monotonic()

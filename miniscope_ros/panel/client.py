@@ -71,7 +71,7 @@ class Client:
                 self._watched[name] = scope
                 self._shown[name] = 0
                 self._sampled.setdefault(name, 0)
-                # One callback for each page and scope: the set of viewers tells them apart.
+                # One callback for each page and scope: the set of viewers needs different objects.
                 self._callbacks[name] = partial(self._notice, name)
                 scope.pictures.watch(self._callbacks[name])
                 scope.samples.open()

@@ -55,7 +55,7 @@ class BoundedConnections:
 
 
 class _Watched(asyncio.Protocol):
-    """Passes everything on to a protocol, and tells when the connection begins and ends."""
+    """Passes everything on to a protocol, and reports the begin and the end of the connection."""
 
     def __init__(self, protocol: Any, connections: BoundedConnections) -> None:
         self._protocol = protocol

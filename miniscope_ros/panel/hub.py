@@ -1,6 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Connects pages with scopes: tells pages what is new, and does what they ask."""
+"""Connects pages with scopes: sends news to pages, and does what pages ask for."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Hub:
     # Pages
 
     def add(self, client: Client) -> None:
-        """Take a new page, and tell it everything."""
+        """Take a new page, and send it everything."""
         self._clients.add(client)
         client.say(self._scopes())
         for scope in self.finder.scopes.values():
@@ -111,7 +111,7 @@ class Hub:
     def _offer_recording(self, client: Client) -> None:
         client.offer('recording', lambda: dump('recording', **self._recording.as_json()))
 
-    # What is asked
+    # Requests of pages
 
     async def do(self, client: Client, message: Message) -> None:
         """Do what a page asks, and answer; BadMessageError if it is nothing that can be done."""

@@ -20,7 +20,7 @@ from rclpy.subscription import Subscription
 
 SPAN_S = 60.0
 _QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
-_MOST_SAMPLES = 20_000  # of the last minute, whatever the stamps say
+_MOST_SAMPLES = 20_000  # the most samples that are kept, whatever their stamps say
 
 Sample = tuple[int, list[float]]
 """A number that rises by 1, and what the page plots."""

@@ -23,7 +23,7 @@ import yaml
 SESSION = '/session'
 STATES = ('idle', 'waiting for trigger', 'starting', 'recording', 'stopping', 'failed')
 _RUNNING = ('waiting for trigger', 'starting', 'recording')
-_START_S = 60.0  # scopes are activated anew, recorders started
+_START_S = 60.0  # scopes are activated again, recorders started
 _STOP_S = 120.0  # the recorder empties its cache, files are hashed
 
 

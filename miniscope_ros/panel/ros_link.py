@@ -30,7 +30,7 @@ LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
-_STEP_S = 0.02  # between looks at whether a service is there
+_STEP_S = 0.02  # time between two checks whether a service is there
 
 
 class UnansweredError(MiniscopeError):

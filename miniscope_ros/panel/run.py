@@ -25,7 +25,7 @@ _TOKEN_BYTES = 16
 
 @dataclass(frozen=True)
 class Options:
-    """What the panel is told at its start."""
+    """The options of the panel at its start."""
 
     host: str = ''  # empty: this computer alone
     port: int = 8642

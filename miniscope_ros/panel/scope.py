@@ -126,7 +126,7 @@ class Scope:
 
     @property
     def silent(self) -> bool:
-        """Whether nothing was heard of the node for too long."""
+        """Return whether the node has reported nothing for too long."""
         control = self.controls.get('diagnostics_period')
         period = float(control.value) if control is not None else 1.0
         allowed = max(_SHORTEST_SILENCE_S, _SILENT_PERIODS * period)

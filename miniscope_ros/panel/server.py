@@ -20,7 +20,7 @@ from miniscope_ros.panel.messages import BadMessageError, dump, LONGEST, parse
 PAGE = Path(__file__).parent / 'page'
 _MOST_PAGES = 32
 _MOST_BAD_MESSAGES = 20
-_MOST_ACTIONS = 50  # of one page, at once
+_MOST_ACTIONS = 50  # the most actions of one page at the same time
 _HEARTBEAT_S = 5.0
 
 _TYPES = {'.html': 'text/html', '.css': 'text/css', '.js': 'text/javascript',

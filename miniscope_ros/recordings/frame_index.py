@@ -3,7 +3,7 @@
 """
 Which frames a series of messages holds.
 
-frame_index rises by one from message to message and begins anew with each activation.
+frame_index rises by one from message to message and begins again at 0 with each activation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ORIENTATION_ROW = 'miniscope_msgs/msg/OrientationRow'
 _LENGTH = struct.Struct('<I')
 _STAMP = struct.Struct('<iI')
 _INDEX = struct.Struct('<Q')
-_BEGIN = 4  # of the message, after the encapsulation: the stamp comes first
+_BEGIN = 4  # [bytes] of encapsulation before the message; the stamp comes first
 _NAME = 16  # where the text frame_id begins: after stamp and its length
 
 
@@ -54,7 +54,7 @@ class FrameRuns:
 
     def add(self, index: int, stamp_ns: int, *, anew: bool = False) -> None:
         """
-        Take the next message's frame_index and stamp; anew: it comes from another publisher.
+        Take the next message's frame_index and stamp; anew says that it comes from another publisher.
 
         DDS may deliver what a subscriber missed after what came later. Such a message has an
         earlier stamp, which the first ones of another activation have not.

@@ -69,8 +69,8 @@ class Recording(Protocol):
     start_epoch_ns: int | None  # the recording's start, since 1970 UTC; None unknown
     has_orientation: bool
     device_count_bits: int  # at which width the device's frame counter wraps
-    has_frame_numbers: bool  # frames have numbers that tell of every loss
-    frame_count: int  # as far as it can be told without decoding
+    has_frame_numbers: bool  # frames have numbers that show every loss
+    frame_count: int  # as far as it is known without decoding
     controls: Mapping[str, str]  # values at the recording's start, named and written as recorded
     stops: Sequence[RecordedChange]  # control values that were sent after the last frame
     warnings: list[str]  # what is wrong with the recording; grows while it is played

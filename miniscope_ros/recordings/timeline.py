@@ -27,13 +27,13 @@ No program that records goes on after a minute without frames; it stops with an 
 """
 
 _OUTLIERS = 5
-"""So many wrong times in a row are outliers; more of them are another timeline."""
+"""Up to this many wrong times in a row are outliers; more of them are another timeline."""
 
 _LONG_INTERVALS = 1.5
 """An interval that is longer than this, in median ones, may end with a wrong time."""
 
 _NAMED = 3
-"""So many steps are named one by one."""
+"""The most steps that are named one by one."""
 
 
 def rising_ns(

@@ -45,7 +45,7 @@ class BagFile:
         """Do nothing: there is no buffer. For the library that writes here."""
 
     def cut(self, position: int) -> None:
-        """Cut the file at a position [bytes], and compute its checksum anew."""
+        """Cut the file at a position [bytes], and compute its checksum again."""
         os.ftruncate(self._descriptor, position)
         os.lseek(self._descriptor, position, os.SEEK_SET)
         self._position = position

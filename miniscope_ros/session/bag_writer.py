@@ -23,7 +23,7 @@ from mcap.writer import CompressionType, MCAP0_MAGIC, Writer
 from miniscope_ros.session.bag_file import BagFile
 import yaml
 
-_METADATA_VERSION = 9  # of rosbag2 since Jazzy
+_METADATA_VERSION = 9  # version of metadata.yaml, as rosbag2 writes since Jazzy
 _NEVER = 2 ** 63 - 1  # what rosbag2 has as the starting time of a file without a message
 
 

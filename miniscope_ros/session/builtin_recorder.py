@@ -30,7 +30,7 @@ _LOOK_S = 0.2  # between looks for topics that nobody publishes yet
 _REPORT_S = 0.5  # between two lines on the standard output
 _FLUSH_S = 0.4  # a kill -9 may lose so much: less than the second that the docs promise
 _SYNC_S = 1.0  # between two calls of fsync
-_LAST_S = 0.2  # after so long without a message all that was published has been taken
+_LAST_S = 0.2  # after this time without a message, all that was published has been taken
 _LAST_MOST_S = 1.0  # then the recorder ends although messages still come
 
 

@@ -14,7 +14,7 @@ from miniscope_ros.errors import DeviceError, Interrupted
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
-_STEP = 0.05  # between two looks at a condition [s]
+_STEP = 0.05  # [s] between two looks at a condition
 
 
 class Graph:

@@ -19,12 +19,12 @@ from miniscope_ros.errors import DeviceError
 
 GB = 1e9  # bytes
 PATIENCE_S = 5.0
-"""So long frames may be published while the recorder takes nothing (interface of this package)."""
+"""Frames may be published for this time while the recorder takes nothing (docs/recording.md)."""
 _LEAST_GROWTH = 0.5
 """Part of the images' bytes by which an uncompressed bag has to grow in that time."""
 _LEAST_COMPRESSED = 0.005
 """The same of a compressed bag: black pictures shrink to less than a hundredth."""
-_RATE_WINDOW_S = 10.0  # over which bytes_per_s is averaged
+_RATE_WINDOW_S = 10.0  # bytes_per_s is the average over this time
 
 
 def free_bytes(folder: Path) -> int:

@@ -129,7 +129,7 @@ class Intake:
 
     def _note(self, source: _Source, data: bytes, info: dict[str, Any]) -> None:
         sequence = info.get('publication_sequence_number') or 0
-        # One that is not larger comes from another publisher, or from one that began anew.
+        # One that is not larger comes from another publisher, or from one that began again.
         if source.sequence and sequence > source.sequence + 1 and self._is_alone(source):
             self.lost[source.topic] += sequence - source.sequence - 1
         source.sequence = sequence

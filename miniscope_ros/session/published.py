@@ -31,7 +31,7 @@ class Published:
 
     @property
     def frames(self) -> int:
-        """How many frames were published, those included of which we did not hear."""
+        """Return how many frames were published, those included that were not received here."""
         return sum(run.last - run.first + 1 for run in self.runs.runs)
 
     def add(self, info: Any) -> None:

@@ -25,7 +25,7 @@ from ament_index_python.packages import get_package_prefix, PackageNotFoundError
 from miniscope_ros.errors import ConfigurationError, DeviceError
 from miniscope_ros.session.session_file import RecordSettings
 
-_ENDS_S = 25.0  # for writing what waits and closing the bag
+_ENDS_S = 25.0  # time that the recorder gets to write the rest and close the bag
 _PACKAGES = ('ros2bag', 'rosbag2_storage_mcap')
 
 

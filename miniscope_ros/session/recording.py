@@ -47,13 +47,13 @@ from miniscope_ros.session.verdict import (
 
 _log = logging.getLogger('miniscope_ros.session')
 
-_STEP_S = 0.05  # between two looks at what the scopes publish
-_GUARD_S = 0.25  # between two looks of the guard
-_LISTENS_S = 20.0  # for the recorder to subscribe to all topics
-_KNOWN_S = 5.0  # for a scope to report the level of the trigger
-_DARK_S = 6.0  # for the scopes to go dark after an error; a node promises 4 s
+_STEP_S = 0.05  # time between two looks at what the scopes publish
+_GUARD_S = 0.25  # time between two looks of the guard
+_LISTENS_S = 20.0  # time that the recorder gets to subscribe to all topics
+_KNOWN_S = 5.0  # time that a scope gets to report the level of the trigger
+_DARK_S = 6.0  # time that the scopes get to go dark after an error; a node promises 4 s
 _DARK_AT_END_S = 8.0  # the same at an orderly end, where the last frame is published first
-_TAKEN_S = 0.5  # for a recorder that reports nothing to take what has arrived
+_TAKEN_S = 0.5  # time that a recorder without reports gets to take what has arrived
 _GONE_S = 2.0  # a node that ended with Ctrl-C may be gone before this program receives it
 
 
@@ -150,7 +150,7 @@ class Recording:
             error = raised
         except OSError as raised:
             error = DeviceError(str(raised))
-        except Exception as raised:  # whatever it was: dark, and what was recorded is closed
+        except Exception as raised:  # any error: the light goes dark and the recording is closed
             _log.exception('the session met an error')
             error = DeviceError(f'{type(raised).__name__}: {raised}')
         return self._close(error)
@@ -296,7 +296,7 @@ class Recording:
                 self._observe(now)
             self._measure_skew()
             if self._graph.stop.is_set():
-                self._reason = 'the program was told to end'
+                self._reason = 'the program was asked to end'
             elif self._stop.is_set():
                 self._reason = 'it was stopped'
             elif now >= end:

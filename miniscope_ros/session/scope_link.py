@@ -144,7 +144,7 @@ class ScopeLink:
 
     def state(self) -> str:
         """Return the state of the node's life cycle. Raises DeviceError without an answer."""
-        answer = self._call(self._state, GetState.Request(), 'does not tell its state')
+        answer = self._call(self._state, GetState.Request(), 'does not report its state')
         return str(answer.current_state.label)
 
     def ask(self, transition: str) -> Any:
@@ -162,7 +162,7 @@ class ScopeLink:
 
     def parameters(self) -> dict[str, Any]:
         """Return the values of all parameters. Raises DeviceError without an answer."""
-        complaint = 'does not tell its parameters'
+        complaint = 'does not report its parameters'
         self._graph.await_condition(
             lambda: self._list.service_is_ready() and self._get.service_is_ready(),
             _ANSWER_S, f'{self.name} {complaint}')

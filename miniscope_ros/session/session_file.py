@@ -39,7 +39,7 @@ class RecordSettings:
     duration_minutes: float = 0.0  # 0: until it is stopped
     min_free_gb: float = 5.0  # [10^9 bytes] no recording begins with less
     stop_free_gb: float = 2.0  # [10^9 bytes] a recording ends in order with less
-    restart: bool = True  # activate the scopes anew, so that the first frame is frame 0
+    restart: bool = True  # activate the scopes again, so that the first frame is frame 0
     display: bool = False  # record image_display, too
 
 

@@ -78,7 +78,7 @@ class SessionNode(Node):  # type: ignore[misc]
         self._ended = Event()
         self.status = Status()
         self.has_failed = False
-        group = ReentrantCallbackGroup()  # stop has to be heard while start waits
+        group = ReentrantCallbackGroup()  # stop has to be served while start waits
         self._status = self.create_publisher(RecordingStatus, '~/status', _LATCHED)
         self._metadata = self.create_publisher(String, '~/metadata', _LATCHED)
         self._notes = self.create_publisher(Note, '~/notes', _NOTES)

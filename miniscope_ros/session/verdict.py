@@ -14,7 +14,7 @@ from miniscope_ros.session.recorder import Books
 from miniscope_ros.session.topics import PER_FRAME
 
 _JOIN_SLACK = 60
-"""Frames. The topics of a scope that streams already are not all heard from the same moment on."""
+"""[frames] Subscriptions to a scope that streams already do not all begin at the same frame."""
 
 
 @dataclass

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 Image = NDArray[np.float32]
 
 MOST_VESSELS = 40
-HIDDEN_BLUR = 0.006  # of cells out of focus, in units of the field's shorter side
+HIDDEN_BLUR = 0.006  # blur of cells out of focus, in units of the field's shorter side
 REACH = 2.6  # a cell's light ends at this distance, in units of its radius
 
 

@@ -19,7 +19,7 @@ from miniscope_ros.simulation.calcium import Activity
 import numpy as np
 from numpy.typing import NDArray
 
-STEP_S = 0.4  # the background is drawn anew so often: it changes slowly
+STEP_S = 0.4  # time between two drawings of the background, which changes slowly
 PATTERNS = 6
 COARSE = 16  # points along a side of a pattern
 COMMON = 0.03  # deviation of the common tide, as a part of the brightness
@@ -76,7 +76,7 @@ class Background:
         return self._field
 
     def forget(self) -> None:
-        """Draw anew when next asked: the field at rest has changed."""
+        """Draw again when next asked: the field at rest has changed."""
         self._step = -1
 
     def _draw(self, time_s: float, rest: NDArray[np.float32],

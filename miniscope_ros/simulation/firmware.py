@@ -24,7 +24,7 @@ CONTROL_RANGES = {
 """Minimum and maximum of the controls, by V4L2 id: 16 bits, PAN and TILT 32 bits with sign."""
 
 _SYNC = 1  # bit of SATURATION: the sync output toggles
-_ASK_VERSION = 2  # value of SATURATION: HUE tells the version
+_ASK_VERSION = 2  # value of SATURATION: HUE then reads the version
 
 
 class Firmware:

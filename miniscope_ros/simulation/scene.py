@@ -31,8 +31,8 @@ DRIFT = ((1.3, 41.0), (0.9, 17.3), (0.5, 6.1), (0.2, 1.9))
 # The brain lags behind a head that speeds up: px in a field of 608 px per rad/s^2, at most JOLT.
 LAG = 0.5
 JOLT = 4.0
-BLEACHING_S = 1800.0  # of full light until 1/e of what can bleach is left
-BLEACHING_PART = 0.5  # of the brightness that can bleach
+BLEACHING_S = 1800.0  # time of full light until 1/e of what can bleach is left
+BLEACHING_PART = 0.5  # share of the brightness that can bleach
 
 
 @dataclass(frozen=True)

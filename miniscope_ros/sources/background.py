@@ -13,7 +13,7 @@ from miniscope_ros.errors import Interrupted
 
 T = TypeVar('T')
 
-_SLICE_S = 0.05  # between looks at the stop event
+_SLICE_S = 0.05  # time between two checks of the stop event
 
 
 class _Work(Thread, Generic[T]):

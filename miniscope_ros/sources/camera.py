@@ -30,12 +30,12 @@ from miniscope_ros.transports import device_node, discovery, usb
 import numpy as np
 from numpy.typing import NDArray
 
-# What V4L2 and FFmpeg call 8-bit grey, and where OpenCV tells.
+# The names of 8-bit grey in V4L2 and FFmpeg, and the property in which OpenCV reports them.
 _GREY = (cv2.VideoWriter.fourcc(*'GREY'), cv2.VideoWriter.fourcc(*'Y800'))
 _FORMATS = (cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_CODEC_PIXEL_FORMAT)
 _OPEN_TIMEOUT = 3000  # [ms], of streams from the network
 _READ_TIMEOUT = 1000
-_FIRST_FRAME_TRIES = 3  # of 1 s each: some cameras start slowly
+_FIRST_FRAME_TRIES = 3  # tries of 1 s each: some cameras start slowly
 _OLDEST_STAMP = 5_000_000_000  # [ns] before now; further away it is no stamp of CLOCK_MONOTONIC
 
 
@@ -68,7 +68,7 @@ class CameraSource(UncontrolledSource):
     def open(self, reason: Reason) -> SourceInfo:
         """Open the camera and take its first frame; DeviceError if that fails."""
         self.close()
-        # OpenCV waits 10 s for a frame if not told otherwise before its first capture.
+        # OpenCV waits 10 s for a frame unless that is changed before its first capture.
         os.environ.setdefault('OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT', '1')
         path = self._find(reason)
         capture = self._capture = _open_capture(path)
@@ -106,14 +106,14 @@ class CameraSource(UncontrolledSource):
         return RawFrame(self._image, stamp_ns, stamp_source, receive_ns, damaged=damaged)
 
     def waiting(self) -> bool:
-        """Return False: OpenCV does not tell."""
+        """Return False: OpenCV does not report it."""
         return False
 
     def deactivate(self) -> None:
         """Do nothing: a camera has no light."""
 
     def close(self) -> None:
-        """Give the camera free."""
+        """Release the camera."""
         if self._capture is not None:
             self._capture.release()
             self._capture = None

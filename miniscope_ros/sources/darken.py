@@ -18,7 +18,7 @@ _FIRST_FRAME_S = 2.0
 _BUFFERS = 4
 _SLICE_S = 0.1
 _DAMAGED = 4
-"""So many damaged frames in a row have another size than the one that was set."""
+"""This many damaged frames in a row show that frames have another size than the set one."""
 
 
 def darken(box: FoundBox, device_type: DeviceType) -> None:

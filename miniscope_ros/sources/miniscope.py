@@ -31,17 +31,17 @@ from miniscope_ros.transports.transport import Transport
 
 _log = logging.getLogger(__name__)
 
-_RING_S = 0.5  # the ring of buffers holds so much of the type's highest rate
+_RING_S = 0.5  # the ring of buffers holds the frames of this time at the type's highest rate
 _RING = (8, 32)  # but never fewer or more buffers
-_REPEAT_AFTER_S = 1.0  # the controls are sent again: scopes forget settings
+_REPEAT_AFTER_S = 1.0  # then all controls are sent a second time: scopes forget settings
 _ENDS = 3  # frame ends after which packets have been executed, and frames are wholly under them
-_DARK_REPEATS = 3
-_DARK_ENDS = 2
-_DARK_SPREAD_S = 0.004  # after a frame's arrival; see _darken
-_DARK_FIRST_FRAME_S = 0.8  # for the first frame of a stream that is opened only to go dark
+_DARK_REPEATS = 3  # LED dark is sent at so many frame ends
+_DARK_ENDS = 2  # further frame ends that are awaited after that
+_DARK_SPREAD_S = 0.004  # between the moments after a frame's arrival; see _darken
+_DARK_FIRST_FRAME_S = 0.8  # the longest wait for a first frame when a box is opened to go dark
 
 FindTransport = Callable[[str], Transport]
-"""Makes the transport; given the USB port of a box that was lost, to that same box, else ''."""
+"""Makes the transport to the box at a USB port; '' is the box that the user named."""
 
 
 class MiniscopeSource:
@@ -136,7 +136,7 @@ class MiniscopeSource:
                 self._darken(Reason.STOP)
         except MiniscopeError as error:
             _log.debug('not made dark while closing: %s', error)
-        except Exception as error:  # whoever closes opens again to make it dark
+        except Exception as error:  # the caller opens the box again to make it dark
             _log.error('not made dark while closing: %s', error, exc_info=error)
         finally:
             self._link = None
@@ -266,7 +266,7 @@ class MiniscopeSource:
                     link.wait_for_frame_ends(_ENDS, link.send([HARD_RESET]), keep=True)
             except DeviceLost:
                 if link.frames_flow():
-                    return 'the box restarts'  # not frozen but gone, as it was told
+                    return 'the box restarts'  # not frozen: it has executed the packet
         (link.transport if link is not None else self._find(self._port)).reset_port()
         return 'the USB port of the box was reset; its firmware goes on where it was'
 
@@ -279,10 +279,10 @@ class MiniscopeSource:
         The first sending waits for nothing: no reading, no room in the queue, no frame. The
         scope's controller may swallow a packet after a truncated one, and the box may lose a
         word that meets its work at a frame's end, so the others come at other times after a
-        frame's arrival. This is what is done on stop, so it does not heed the stop event, but
-        for this: a program that is to end does not wait longer for slow frames than it may,
-        sends the rest at once and is content with one execution. A box that sends no frames any
-        more gets the packets all the same: they run when it does again.
+        frame's arrival. The stop event does not interrupt this, since it is what is done on stop.
+        But a program that has to end waits for slow frames only as long as it may, sends the
+        other packets at once and is content with one execution. A box that has stopped sending
+        frames gets the packets, too: it executes them when frames come again.
         """
         link = self._link_or_lost()
         readings, link.readings = link.readings, False

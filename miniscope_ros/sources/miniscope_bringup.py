@@ -13,10 +13,10 @@ from miniscope_ros.sources.miniscope_link import ScopeLink
 
 _log = logging.getLogger(__name__)
 
-FIRST_FRAME_S = 2.0  # for the first frame of a stream, and once more after the SERDES packets
-_SERDES_PAUSE_S = 0.4  # after each pair; serialiser and deserialiser lock anew
+FIRST_FRAME_S = 2.0  # the longest wait for a first frame, and again after the SERDES packets
+_SERDES_PAUSE_S = 0.4  # after each pair; serialiser and deserialiser lock again
 _FAST_CLOCK_MHZ = 50.0  # above this pixel clock the pair is sent twice
-_BLIND_S = 3.0  # for frames to come again after the frame rate was sent blind
+_BLIND_S = 3.0  # the longest wait for frames after the rate was sent without seeing frames
 
 
 def bring_up_link(

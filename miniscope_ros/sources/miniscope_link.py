@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 _QUEUE = 32  # packets waiting in the box at most, half of the 64 that it can hold
-_SLICE_S = 0.1  # between two looks at whether to give up
+_SLICE_S = 0.1  # time between two checks of the stop event
 _AT_ONCE = 0.3  # part of a period after a frame's arrival that still counts as right after it
-_CATCH_UP_S = 0.2
-_CATCH_UP_PERIODS = 2
-_OLDEST_NS = 20_000_000_000  # before its arrival; no buffer waits longer
-_FREEZE_PERIODS = 5
-_FREEZE_S = 1.0
+_CATCH_UP_S = 0.2  # the longest wait of catch_up, or
+_CATCH_UP_PERIODS = 2  # this many periods, if that is longer
+_OLDEST_NS = 20_000_000_000  # an older stamp is invalid: no buffer waits so long
+_FREEZE_PERIODS = 5  # a box that sends no frame for this many periods is frozen,
+_FREEZE_S = 1.0  # but not sooner than this
 
 _WORD = np.dtype('<u2')
 
@@ -43,8 +43,7 @@ def extract_grey(yuyv: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
 
 class ScopeLink:
     """
-    What exists only while a box is open.
-
+    What exists only while a box is open: its stream, and the packets in its queue.
     Frames that it discards while it waits for something are added to events, in their order.
     """
 
@@ -58,7 +57,7 @@ class ScopeLink:
         self.patience = patience
         self.frame_rate = frame_rate
         self.came_up = False  # a frame has come: there is a scope
-        self.readings = True  # what is told beside a frame is read; it costs bus transfers
+        self.readings = True  # orientation, counter and inputs are read; that costs bus transfers
         self.new_rate_frames = 0  # whole frames that began since the frame rate was changed
         self._events = events
         self._sent: deque[int] = deque()  # when [ns], of packets not known to be executed

@@ -12,7 +12,7 @@ import time
 
 from miniscope_ros.errors import Interrupted
 
-_END_S = 3.0  # for all darkening once the program is to end: it has 4 s for everything
+_END_S = 3.0  # the longest time to go dark when the program has to end, which may take 4 s
 
 OUT_OF_TIME = 'the program is to end, and LED dark was not seen executed in time'
 

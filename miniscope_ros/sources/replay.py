@@ -50,7 +50,7 @@ class ReplaySource(UncontrolledSource):
     """
 
     is_live = False
-    has_constant_rate = True  # unless the recording tells what was lost, whatever its times
+    has_constant_rate = True  # unless the frames of the recording have numbers
 
     def __init__(self, path: str, *, rate: float, loop: bool, stamps: Stamps,
                  stop: Event | None = None) -> None:
@@ -83,7 +83,7 @@ class ReplaySource(UncontrolledSource):
         except DeviceError as error:
             raise type(error)(f'replay.path {self._path}: {error}') from error
         if self._stamps == 'original' and recording.start_epoch_ns is None:
-            raise DeviceError(f'{recording.path} does not tell when it was recorded, so there are '
+            raise DeviceError(f'{recording.path} does not say when it was recorded, so there are '
                               'no original stamps: set replay.stamps to now')
         self._recording = recording
         self.has_constant_rate = not recording.has_frame_numbers

@@ -22,9 +22,9 @@ class Source(Protocol):
     """
     Frames, and the scope that takes them.
 
-    All but the marked ones run in one thread, the capture thread. Nothing is called back: read
-    returns frames, and what a command sent or discarded waits in take_events. Blocking calls
-    give up with Interrupted when the event that the source was made with is set.
+    The capture thread calls every method; those marked "any thread" may be called in others, too.
+    A source calls nothing back: read returns frames, and take_events returns what a command sent
+    or discarded. Blocking calls raise Interrupted when the stop event of the source is set.
     """
 
     is_live: bool  # False: played from a recording, with a time of its own
@@ -76,8 +76,8 @@ class Source(Protocol):
         """
         Send LED dark and return at once; deactivate sees that it was executed.
 
-        Frames that follow are read without what the device tells beside them: that may take
-        long, and nothing is to delay darkness.
+        The orientation and the counter of the frames that follow are not read: that may take long,
+        and nothing must delay darkness.
         """
         ...
 
@@ -85,7 +85,7 @@ class Source(Protocol):
         """
         Keep the light dark while an acquisition goes on, or let it have the user's value again.
 
-        Returns at once; the values sent wait in take_events. It holds until it is called anew.
+        Returns at once; the values sent wait in take_events. It holds until it is called again.
         """
         ...
 
@@ -101,7 +101,8 @@ class Source(Protocol):
         """
         Open a closed device only to make it dark, and close it.
 
-        Heedless of the event, but after that for as long only as a program may take to end.
+        The stop event does not end it at once, but it takes no longer than the end of a program
+        may take.
         """
         ...
 

@@ -31,11 +31,11 @@ _UNUSABLE = {
         'only and no scope works: plug it into a USB 3 port with a USB 3 cable, without a hub'),
     BOOT_LOADER: (
         'the DAQ box at USB port {port} is in its boot loader (04b4:00f3) and runs no firmware: '
-        'unplug it and plug it in again; if that does not help, write its firmware anew'),
+        'unplug it and plug it in again; if that does not help, write its firmware again'),
 }
 
 _CONTROL_INTERFACE = 0
-_DRIVER_S = 0.5  # for uvcvideo and udev to make the nodes of a box that was given back
+_DRIVER_S = 0.5  # time that uvcvideo and udev get to make the nodes of a box given back
 _SYSFS = '/sys/class/video4linux'
 _BY_PATH = '/dev/v4l/by-path'
 

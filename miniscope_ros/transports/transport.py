@@ -31,7 +31,7 @@ class Transport(Protocol):
     Frames in, control words out.
 
     One thread at a time may use it. Every call raises DeviceLost when the device has gone and
-    DeviceError for what can be mended otherwise.
+    DeviceError for a fault that has another remedy.
     """
 
     kind: str  # v4l2, usb, simulated

@@ -32,7 +32,7 @@ class UsbDevice:
     A USB device whose interfaces belong to this process until it is closed.
 
     At the end of the program it is closed by itself. After a kill the kernel frees the
-    interfaces, but no driver has them: usb.give_to_driver mends that.
+    interfaces, but no driver has them: usb.give_to_driver cures that.
     """
 
     def __init__(self, port: str, interfaces: Sequence[int]) -> None:
@@ -80,7 +80,7 @@ class UsbDevice:
 
     def _claim(self) -> None:
         try:
-            # From its driver to us in one step, lest another program takes it in between, and
+            # From its driver to us in one step, so that no other program takes it in between, and
             # back to the driver when it is released.
             self.handle.setAutoDetachKernelDriver(True)
             for interface in self._interfaces:

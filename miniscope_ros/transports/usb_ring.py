@@ -27,9 +27,9 @@ How long the thread sleeps amid a frame: waking for each of 46 payloads costs 1 
 It is awake for a frame's first payload, and when its end is due.
 """
 _SHORTEST_NAP_S = 0.0005
-_AFTER_END_S = 0.0003  # so that one look finds the last payloads
-_FEWEST_FRAMES = 2  # that the ring must hold
-_END_S = 2.0  # for the transfers to be given back by the kernel when the stream ends
+_AFTER_END_S = 0.0003  # the thread wakes this much after the end, to find the last payloads
+_FEWEST_FRAMES = 2  # the ring must hold at least this many frames
+_END_S = 2.0  # the longest wait for the kernel to give the transfers back at the end
 _ERRORS_IN_A_ROW = 8
 """Failed transfers one after the other that make a stream useless: two are one glitch."""
 
@@ -44,7 +44,7 @@ class Payload:
     content: memoryview
     length: int  # bytes received; -1: the transfer failed
     arrival_ns: int  # CLOCK_MONOTONIC
-    cuts: bool  # it begins a frame anew: see FrameBoundaries
+    cuts: bool  # it begins another frame: see FrameBoundaries
     ends: bool  # it ends a frame
 
 
@@ -64,7 +64,7 @@ class TransferRing:
         frame_payloads is how many payloads a frame comes in. Raises USBErrorNoMem where it has
         memory for less than two frames.
         """
-        self.lost = ''  # why nothing comes any more
+        self.lost = ''  # why no data comes any more
         self.broken = False  # the device is there all the same
         self.ready = Event()  # a frame may be complete, or the device is lost
         self.done: deque[Payload] = deque()

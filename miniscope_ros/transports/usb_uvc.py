@@ -29,7 +29,7 @@ import usb1
 
 _LONGEST_WAIT_S = 1.0
 _BYTES_PER_PIXEL = 2
-_HEADER_BYTES = 12  # of a payload (firmware 1694a6f)
+_HEADER_BYTES = 12  # header of a payload (firmware 1694a6f)
 
 
 class UsbTransport:
@@ -122,7 +122,7 @@ class UsbTransport:
             if frame is not None:
                 return self._lend(frame)
             if ring.broken:
-                raise StreamBroken(f'the stream of {self.path} is opened anew: {ring.lost}')
+                raise StreamBroken(f'the stream of {self.path} is opened again: {ring.lost}')
             if ring.lost:
                 raise DeviceLost(f'the device at {self.path} has gone: {ring.lost}')
             if not ring.ready.wait(max(0.0, deadline - time.monotonic())):

@@ -24,7 +24,7 @@ REQUEST_GET = 0xA1
 
 PROBE_CONTROL = 0x01
 COMMIT_CONTROL = 0x02
-PROBE_BYTES = 34  # of UVC 1.1
+PROBE_BYTES = 34  # length of the probe control (UVC 1.1, section 4.3.1.1)
 
 PAYLOAD_FRAME_ID = 0x01  # bits of a payload header's second byte
 PAYLOAD_END_OF_FRAME = 0x02

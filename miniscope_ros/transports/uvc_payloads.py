@@ -48,7 +48,7 @@ class FrameBoundaries:
         self._last_ns = 0
 
     def look(self, flags: int, arrival_ns: int) -> tuple[bool, bool]:
-        """Take a payload's flags; return whether it begins a frame anew, and ends one."""
+        """Take a payload's flags; return whether it begins a frame again, and ends one."""
         frame_id = flags & PAYLOAD_FRAME_ID
         cuts = self.received > 0 and (
             frame_id != self._frame_id or arrival_ns - self._last_ns > _RESTART_NS)
@@ -60,7 +60,7 @@ class FrameBoundaries:
 
 
 class FrameAssembler:
-    """Puts frames together from payloads; their numbers count what FrameBoundaries tells."""
+    """Puts frames together from payloads; FrameBoundaries says where each frame begins."""
 
     def __init__(self, frame_bytes: int) -> None:
         """Begin a stream of frames of that many bytes."""

@@ -12,7 +12,7 @@ from miniscope_ros.transports import uvc
 from miniscope_ros.transports.usb_device import UsbDevice
 import usb1
 
-_READ_S = 0.1  # for all reads beside one frame; the box answers in under 1 ms
+_READ_S = 0.1  # the longest time for all reads of one frame; the box answers in under 1 ms
 _REQUEST_S = 1.0
 
 

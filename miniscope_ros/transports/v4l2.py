@@ -87,7 +87,7 @@ class V4l2Transport:
         Take the oldest received frame; None if none arrives within timeout, at most 1 s.
 
         StreamBroken after four USB transfer errors: each one costs the kernel's driver one of
-        the five transfers that it keeps under way, so the stream has to be opened anew.
+        the five transfers that it keeps under way, so the stream has to be opened again.
         """
         deadline = time.monotonic() + max(0.0, min(timeout, _LONGEST_WAIT))
         while True:
@@ -115,7 +115,7 @@ class V4l2Transport:
         if self._transfer_errors >= _TRANSFER_ERRORS:
             raise StreamBroken(
                 f'{self._transfer_errors} USB transfer errors at {self.path}: the stream is '
-                'opened anew before it runs dry; check the USB cable and what may disturb it')
+                'opened again before it runs dry; check the USB cable and what may disturb it')
 
     def _dequeue(self, timeout: float) -> Buffer | None:
         self._check_open()

@@ -1,7 +1,7 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """
-The note of an open device: which type it is, for whoever has to make it dark afterwards.
+The note of an open device: its type, for the program that has to make it dark afterwards.
 
 One JSON file and one lock file a USB port, in a folder that only this user can enter. The node
 writes the note before it opens the device and removes it when the light is known to be dark and

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 _SIGN_OF_LIFE_S = 1.0
 _LIGHTS_OFF_S = 10.0
-"""So long is lights_off waited for, which takes about 3 s."""
+"""The longest wait for lights_off, which takes about 3 s."""
 _END_S = 8.0
 """A node that was asked to end and has its light on after so long gives no signs of life."""
 

@@ -26,7 +26,7 @@ ENDS_S = 1.5
 ENDS_IN_ORDER_S = 5.0
 """A node that does give signs of life after that may take so long to end in order."""
 DIES_S = 2.0
-"""So long does a killed process keep its device at most, unless the kernel itself hangs."""
+"""A killed process keeps its device for this time at most, unless the kernel itself hangs."""
 
 STALLED = signal.SIGUSR1  # as miniscope_ros.stop has it
 

@@ -331,7 +331,7 @@ def pipe(folder):
     lambda folder: folder / 'missing.yaml', lambda folder: folder,
     lambda folder: Path('/dev/zero'), pipe])
 def test_a_file_that_cannot_be_read_can_be_mended(tmp_path, make):
-    with pytest.raises(DeviceError, match=f'{make(tmp_path)} cannot be read: .*mend that'):
+    with pytest.raises(DeviceError, match=f'{make(tmp_path)} cannot be read: .*correct that'):
         load_catalogue(str(make(tmp_path)))
 
 

@@ -25,7 +25,7 @@ T = TypeVar('T')
 # Without them nothing is unknown that was known: an older driver did not look.
 _ADDED_LATER = frozenset(('content', 'lost_uncertainty'))
 _LONGEST_MS = 1e11  # 3 years; an acquisition that is said to take longer has a damaged time
-_STOP_WITHIN_NS = 5_000_000_000  # after the last frame, for what makes the scope dark
+_STOP_WITHIN_NS = 5_000_000_000  # [ns] after the last frame in which LED dark is still sent
 
 
 def find_acquisitions(bag: Bag, scope: ScopeMessages, names: set[str],
@@ -129,7 +129,7 @@ def match_stamps(frames: NDArray[np.int64], images: NDArray[np.int64]) -> NDArra
 
 
 def _repaired(bag: Bag, scope: ScopeMessages) -> NDArray[Any]:
-    """Return the frame table; what older messages lacked is told and, if possible, derived."""
+    """Return the frame table; report the fields that older messages lack, and derive some."""
     for table, topic in ((scope.frames, 'frame_info'), (scope.orientation, 'orientation_rows')):
         if missing := table.missing - _ADDED_LATER:
             bag.note(f'{scope.node}/{topic} is of an older version without '

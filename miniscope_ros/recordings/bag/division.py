@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 # A frame's stamp minus its time since frame_index 0 is the start of its acquisition: the same
 # for all of its frames, whose stamps keep to the clock as it was at the start.
 _SAME_START_NS = 2_000_000
-_LEAST_FRAMES = 4  # of an acquisition, on average; where it is less, times were stretched
+_LEAST_FRAMES = 4  # average number of an acquisition; where it is less, times were stretched
 
 
 @dataclass
@@ -89,7 +89,7 @@ def _chains(index: NDArray[np.uint64]) -> list[list[int]]:
 
 
 def _by_start(frames: NDArray[Any]) -> NDArray[np.int64] | None:
-    """Return an acquisition's number for each frame; None where starts do not tell them apart."""
+    """Return an acquisition's number for each frame; None where starts do not separate them."""
     starts = frames['stamp'] - np.rint(frames['time_ms'] * 1e6).astype(np.int64)
     order = np.argsort(starts, kind='stable')
     labels = np.empty(len(frames), np.int64)

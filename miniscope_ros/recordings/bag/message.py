@@ -21,10 +21,10 @@ The largest image of any scope (2592x1944 BGR) has 15 MB, and a chunk ends with 
 fills it. A file that declares more is damaged, or is made to take all memory.
 """
 
-_STAMP = struct.Struct('<4xiI')  # of a message that starts with a header, little endian
+_STAMP = struct.Struct('<4xiI')  # stamp of a message that starts with a header, little endian
 _STAMP_BIG = struct.Struct('>4xiI')
 LEADING = _STAMP.size
-"""So many bytes of a message hold the stamp of its header."""
+"""The stamp of a message's header lies within this many bytes."""
 
 IMAGE_LEADING = 512
 """So many bytes of an image hold its shape, too, unless its frame_id is very long."""

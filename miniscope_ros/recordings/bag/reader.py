@@ -107,7 +107,7 @@ class Bag:
                 self._learn(topic)
                 if topic not in started:
                     started.add(topic)
-                    self._decoded.pop(topic, None)  # counted anew in each pass
+                    self._decoded.pop(topic, None)  # counted again in each pass
             return leading
 
         for number, (file, share) in enumerate(sizes.items()):

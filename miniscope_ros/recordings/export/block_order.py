@@ -1,10 +1,10 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """
-The right order of a frame's blocks, told from the picture alone.
+The right order of a frame's blocks, derived from the picture alone.
 
 A block that stands where it belongs continues the one before it: its first row is nearly the last
-row of that. Blocks that are missing, or that are there twice, cannot be told or made up.
+row of that. Blocks that are missing, or that are there twice, cannot be restored.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _GROUP = 16  # pixels whose mean is compared, so that noise does not hide a step
-_FACTOR = 3.0  # times the step between rows inside the blocks, below which two blocks fit
+_FACTOR = 3.0  # two blocks fit below this many times the step between rows inside the blocks
 _FLOOR = 0.4  # [grey values] a smaller step is lost in noise and rounding
 _CLEAR = 2.0  # times the step of the best neighbour, which any other one must exceed
 
@@ -25,14 +25,14 @@ def restore_order(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], list[int
     """
     Return an image with its blocks in order, and the place from which each block was taken.
 
-    The image has the shape (height, width). None where the order cannot be told without doubt, or
+    The image has the shape (height, width). None where the order is not certain, or
     where it is right.
     """
     width = image.shape[1]
     pixels = image.reshape(-1)
     count, rest = divmod(pixels.size, BLOCK_PIXELS)
     if rest < width or count < 2:
-        return None  # what no block can replace, the image's end, is too short to tell
+        return None  # the image's end, which no block can replace, is too short to compare
     blocks = pixels[:count * BLOCK_PIXELS].reshape(count, BLOCK_PIXELS)
     end = pixels[count * BLOCK_PIXELS:]
     steps, limits = _steps(blocks, end, width)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 SATURATED_SHARE = 0.01
 """A frame with more of its pixels at 255 counts as saturated."""
 
-_JUMP = 0.15  # of the median brightness, from one frame to the next: no tissue does that
-_JUMP_IN_NOISE = 8.0  # of the median change from frame to frame
+_JUMP = 0.15  # share of the median brightness, from frame to frame: more than tissue changes
+_JUMP_IN_NOISE = 8.0  # times the median change from frame to frame
 _EXPLAINED_WITHIN_NS = 500_000_000  # a control was sent so long before the jump at most
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LARGEST_ANGLE = np.deg2rad(1.0)  # a reading has 14 bits
-_WRONG_SHARE = 0.02  # of the readings: one may be of the frame before
+_WRONG_SHARE = 0.02  # share of readings that may differ: one may be of the frame before
 _PLANE = 'PlaneSegmentation'
 
 
@@ -31,7 +31,7 @@ def recorded_device(bag: Bag, scope: str = '') -> tuple[RecordedAcquisition, str
     """
     Return the acquisition of a simulated scope, and what its parameter `device` was.
 
-    scope names one of several. The device is None where the bag does not tell it. DeviceError
+    scope names one of several. The device is None where the bag does not hold it. DeviceError
     where there is no such acquisition.
     """
     session = read_session(bag, lambda done: None)

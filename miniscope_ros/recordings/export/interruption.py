@@ -1,6 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Ctrl-C, and being told to end, so that an export leaves nothing behind."""
+"""Ctrl-C and SIGTERM: an export that they end leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import FrameType
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 told_to_end = Event()
-"""Set once the program was told to end: an exception alone is lost in a library's callback."""
+"""Set by the signal: an exception alone can be lost in a library's callback."""
 
 
 def install() -> None:
@@ -29,7 +29,7 @@ def note(number: int, frame: FrameType | None) -> None:
 
 
 def raise_if_told() -> None:
-    """Raise KeyboardInterrupt if the program was told to end."""
+    """Raise KeyboardInterrupt if a signal to end has come."""
     if told_to_end.is_set():
         raise KeyboardInterrupt
 

@@ -85,11 +85,11 @@ def add_losses(file: NWBFile, acquisition: RecordedAcquisition) -> None:
         return
     table = TimeIntervals(
         name='lost_frames',
-        description='from the frame before the one that tells of a loss to that one; before '
+        description='from the frame before the one that shows a loss to that one; before '
         'it were up to two more if their own stamps were bad')
     table.add_column('lost', 'frames lost')
     table.add_column('damaged', 'of these, received damaged')
-    table.add_column('evidence', 'what tells of the loss: '
+    table.add_column('evidence', 'what shows the loss: '
                      + ', '.join(kind.name.lower() for kind in Evidence if kind))
     for row in lossy.tolist():
         after = frames[row]

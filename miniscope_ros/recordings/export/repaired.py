@@ -1,6 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""A copy of a scope's videos in which misplaced blocks stand in order where that can be told."""
+"""A copy of a scope's videos with misplaced blocks put in order, where the order is certain."""
 
 from __future__ import annotations
 

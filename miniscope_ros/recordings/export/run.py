@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 
 _RESERVE_BYTES = 8_000_000  # for tables, the report, and what is still in memory
 _RESERVE_FRAMES = 16
-_CAMERA_TYPE = 'camera'  # what our own node of a camera says
 
 
 def export(options: Options) -> ExitStatus:
@@ -176,7 +175,7 @@ class _Output:
     read: int = 0  # frames
 
     def add(self, row: int, pixels: NDArray[np.uint8]) -> None:
-        """Append a frame; a writer that cannot hold it is dropped, and told as a problem."""
+        """Append a frame; a writer that cannot hold it is dropped and reported as a problem."""
         self.statistics.add(row, pixels)
         for writer in list(self.writers):
             try:

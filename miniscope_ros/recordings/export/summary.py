@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 _HEALTHY_LOSS = 1e-3  # a good rig loses a frame in 10,000, a bad one 3 in 1000
 _UNKNOWN_COUNTS = 0.01  # share of the frames
 _SATURATED_FRAMES = 0.05  # share of the frames
-_NAMED = 5  # so many jumps are named one by one
+_NAMED = 5  # the most jumps that are named one by one
 _CONTENTS = {
     Content.BLOCKS_MISPLACED: 'have misplaced or missing parts',
     Content.BANDED: 'show bands of interference', Content.DARK: 'are black although the light '

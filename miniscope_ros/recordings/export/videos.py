@@ -73,7 +73,7 @@ class VideoFiles:
 
 
 class _Video:
-    """One file. OpenCV tells of no error while writing, so that it is read back at the end."""
+    """One file. OpenCV reports no error while writing, so the file is read back at the end."""
 
     def __init__(self, path: Path, codec: str, shape: tuple[int, ...]) -> None:
         self._path = path

@@ -14,8 +14,8 @@ from bisect import bisect_left, bisect_right
 import numpy as np
 from numpy.typing import NDArray
 
-_SPREAD_NS = 1000  # between equal times: whole milliseconds are too coarse to tell them apart
-_SECTIONS_AHEAD = 8  # that are searched for a reading which is not in the present one
+_SPREAD_NS = 1000  # [ns] between equal times: whole milliseconds are too coarse to separate them
+_SECTIONS_AHEAD = 8  # the most later sections that are searched for a reading
 
 
 def match_rows(frames_ms: NDArray[np.float64], rows_ms: NDArray[np.float64],

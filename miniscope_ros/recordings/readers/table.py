@@ -25,7 +25,7 @@ Row = tuple[int, list[str]]
 
 class Table:
     """
-    One table file, read anew for each question, so that only the answers take memory.
+    One table file, read again for each question, so that only the answers take memory.
 
     Names of columns are compared without regard to case and surrounding spaces. More columns or
     cells than asked for are accepted.

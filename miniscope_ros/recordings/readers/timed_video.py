@@ -19,7 +19,7 @@ from miniscope_ros.recordings.timeline import pace, rising_ns
 import numpy as np
 from numpy.typing import NDArray
 
-_LATEST_MS = 4e12  # of the year 2096, for programs that count from 1970
+_LATEST_MS = 4e12  # [ms] since 1970: the year 2096; some programs count from 1970
 _LEAP = 10  # frames: more than a counter mostly rises by from row to row
 
 QUATERNION = ('qw', 'qx', 'qy', 'qz')
@@ -90,7 +90,7 @@ class TimedVideo:
 
         counts = tables.device_counts
         if counts is not None and not _counting(counts):
-            self._warn(f'{path}: the recorded frame counter does not count frames; it is not told')
+            self._warn(f'{path}: the recorded frame counter does not count frames; it is not used')
             counts = None
         self._counts = np.full(len(self._known), np.nan) if counts is None else counts
         # The box's own counter has 16 bits; programs subtract its first value from it.

@@ -28,8 +28,8 @@ Decoder = Callable[[Path], Generator[Image, None, None]]
 LARGEST_IMAGE = 1 << 26
 """Pixels; the largest sensor of any scope has 5 million. A header that says more is damaged."""
 
-_LOOKS = 16  # images of a file that are looked at for colour
-_FILES = 8  # of a recording that are looked at
+_LOOKS = 16  # the most images of a file that are looked at for colour
+_FILES = 8  # the most files of a recording that are looked at
 # What OpenCV calls pixel formats of one channel, as the numbers of their four letters.
 _GREY = {int.from_bytes(name, 'little') for name in (b'Y800', b'GREY', b'Y8  ', b'Y8\0\0')}
 
