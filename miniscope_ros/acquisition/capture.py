@@ -56,6 +56,7 @@ class CaptureEngine:
         on_attempt : callable
             Is called in the capture thread after each attempt to make the device dark after
             close, with True if it is dark now.
+
         """
         self._source = source
         self._clock = clock or RosTime()

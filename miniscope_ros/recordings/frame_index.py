@@ -54,7 +54,7 @@ class FrameRuns:
 
     def add(self, index: int, stamp_ns: int, *, anew: bool = False) -> None:
         """
-        Take the next message's frame_index and stamp; anew says that it comes from another publisher.
+        Take the next message's frame_index and stamp; anew: from another publisher than before.
 
         DDS may deliver what a subscriber missed after what came later. Such a message has an
         earlier stamp, which the first ones of another activation have not.

@@ -44,6 +44,7 @@ def extract_grey(yuyv: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
 class ScopeLink:
     """
     What exists only while a box is open: its stream, and the packets in its queue.
+
     Frames that it discards while it waits for something are added to events, in their order.
     """
 

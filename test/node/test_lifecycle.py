@@ -123,7 +123,7 @@ def test_a_hard_reset_is_recovered_from(scope: Scope) -> None:
     assert {c.control for c in resumed} == {'led', 'focus', 'gain', 'frame_rate'}
     assert [c.value for c in resumed if c.control == 'led'][-1] == LED
     node.wait_for_output('the device is back')
-    node.wait_for_output('INFO.*the device restarts, as was asked for: ')
+    node.wait_for_output('INFO.*the device restarts because of the hard reset: ')
     assert not node.said('ERROR')
     assert is_dark(changes)
 

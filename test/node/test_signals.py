@@ -132,7 +132,7 @@ def while_the_box_is_away(name: str) -> None:
         changes = ear.listen('control_changes')
         assert ear.change_state('configure', 'activate')
         assert ear.trigger('hard_reset').success
-        node.wait_for_output('the device restarts, as was asked for')
+        node.wait_for_output('the device restarts because of the hard reset')
         node.send_signal(signal.SIGINT)
         assert node.wait(SOON * slowness()) == 0, node.output
         # Made dark if it could be opened again so soon, else that is said.

@@ -1,6 +1,7 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """The linters and the type checker find nothing to say."""
+import ast
 from pathlib import Path
 import subprocess
 import sys
@@ -62,3 +63,17 @@ def test_nothing_imports_upwards() -> None:
     result = subprocess.run([Path(sys.executable).with_name('lint-imports'), '--no-cache'],
                             cwd=ROOT, timeout=240, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_no_module_is_skipped_while_it_is_imported() -> None:
+    # launch_testing's plugin for pytest then skips the whole folder without a word.
+    def calls(statement: ast.stmt) -> list[str]:
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            return []
+        return [node.attr for node in ast.walk(statement) if isinstance(node, ast.Attribute)]
+
+    skipped = [
+        path for path in PYTHON_FILES for statement in ast.parse(Path(path).read_text()).body
+        if {'importorskip', 'skip'} & set(calls(statement))
+    ]
+    assert not skipped

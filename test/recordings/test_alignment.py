@@ -3,6 +3,7 @@
 """Sync edges that another recorder saw belong to the right frames, or are refused."""
 from pathlib import Path
 
+from exported_tables import read_table
 from miniscope_ros.commands.export_bag import DONE, FAILED, main
 from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.recordings.export.alignment import align, read_times
@@ -10,7 +11,6 @@ import numpy as np
 import pytest
 from recorded_bag import Scope, write_bag
 
-pandas = pytest.importorskip('pandas')
 PERIOD_S = 1 / 30
 DRIFT = 50e-6
 OFFSET_S = 1234.5
@@ -117,7 +117,7 @@ def test_an_export_on_the_other_clock(tmp_path: Path, capsys: pytest.CaptureFixt
     file = tmp_path / 'edges.csv'
     np.savetxt(file, edges[3:], header='time', comments='')
     assert main([str(bag), str(tmp_path / 'out'), '--align', str(file)]) == DONE
-    table = pandas.read_csv(tmp_path / 'out' / 'miniscope' / 'aligned.csv')
+    table = read_table(tmp_path / 'out' / 'miniscope' / 'aligned.csv')
     assert table['Other Edge'].tolist() == [-1] * 3 + list(range(237))
     assert table['Other Clock (s)'].to_numpy() == pytest.approx(edges, abs=1e-3)
     assert '237 of 240 frames' in capsys.readouterr().out

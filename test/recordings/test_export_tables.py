@@ -4,13 +4,13 @@
 import json
 from pathlib import Path
 
+from exported_tables import read_table
 from miniscope_ros.commands.export_bag import DONE, FAILED, main, NOT_GOOD
 import numpy as np
 import pytest
 from recorded_bag import EPOCH_NS, Scope, write_bag
 from recorded_camera import Camera, Session
 
-pandas = pytest.importorskip('pandas')
 SESSION = {'session': {
     'researcher': 'Ada', 'experiment': 'maze', 'animal': 'M7', 'species': 'mouse', 'sex': 'male',
     'age': '90 days', 'genotype': 'wt', 'indicator': 'GCaMP6f', 'brain_area': 'CA1',
@@ -29,7 +29,7 @@ def exported(tmp_path: Path, *scopes: Scope, options: tuple[str, ...] = ()) -> P
 def test_frames_as_recorded(tmp_path: Path) -> None:
     late = Scope(node='/late', start_ns=EPOCH_NS + 700_000_123, frames=5)
     out = exported(tmp_path, RICH, late)
-    table = pandas.read_csv(out / 'miniscope' / 'frames.csv', float_precision='round_trip')
+    table = read_table(out / 'miniscope' / 'frames.csv', float_precision='round_trip')
     numbers = range(RICH.frames)
     whole = Scope(frames=40, lost=RICH.lost)
     expected = {
@@ -46,22 +46,22 @@ def test_frames_as_recorded(tmp_path: Path) -> None:
     for column, values in expected.items():
         assert table[column].tolist() == values, column
     assert table['Device Time (ms)'].isna().all()
-    times = pandas.read_csv(out / 'late' / 'frames.csv')['Time Stamp (ms)']
+    times = read_table(out / 'late' / 'frames.csv')['Time Stamp (ms)']
     assert times.tolist() == pytest.approx([late.time_ms(n) + 700.000123 for n in range(5)])
-    old = pandas.read_csv(out / 'miniscope' / 'timeStamps.csv')
+    old = read_table(out / 'miniscope' / 'timeStamps.csv')
     assert list(old) == ['Frame Number', 'Time Stamp (ms)', 'Buffer Index', 'DAQ Frame Number']
     assert old['DAQ Frame Number'].tolist() == expected['Device Frame Count']
 
 
 def test_a_resting_animal_has_an_orientation(tmp_path: Path) -> None:
-    table = pandas.read_csv(exported(tmp_path, RICH) / 'miniscope' / 'headOrientation.csv')
+    table = read_table(exported(tmp_path, RICH) / 'miniscope' / 'headOrientation.csv')
     assert table.to_numpy().tolist() == [
         [round(RICH.time_ms(n)), *RICH.quaternion(n)] for n in range(RICH.frames)]
 
 
 def test_controls_inputs_and_notes(tmp_path: Path) -> None:
     folder = exported(tmp_path, RICH) / 'miniscope'
-    controls = pandas.read_csv(folder / 'controls.csv')
+    controls = read_table(folder / 'controls.csv')
     start = controls[controls['Reason'] == 'start']
     assert dict(zip(start['Control'], start['Value'], strict=True)) == {
         'led': 12.5, 'focus': -5, 'gain': 2, 'frame_rate': 20}
@@ -70,10 +70,10 @@ def test_controls_inputs_and_notes(tmp_path: Path) -> None:
     assert sent[['Control', 'Value', 'Reason']].to_numpy().tolist() == [
         ['led', 40.0, 'user'], ['led', 0.0, 'stop']]
     assert sent['ROS Time (ns)'].tolist() == [RICH.stamp(10) - 1, RICH.stamp(39) + 1_000_000]
-    inputs = pandas.read_csv(folder / 'inputs.csv')
+    inputs = read_table(folder / 'inputs.csv')
     assert inputs['Digital Inputs'].tolist() == [0, 1, 0]
     assert inputs['ROS Time (ns)'].tolist() == [RICH.stamp(n) - 2 for n in (0, 15, 17)]
-    notes = pandas.read_csv(folder / 'notes.csv')
+    notes = read_table(folder / 'notes.csv')
     assert notes.astype(str).to_numpy().tolist() == [
         [str(round(RICH.time_ms(3) - 3)), 'user', 'note', 'it grooms, then "rests"'],
         [str(round(RICH.time_ms(10))), 'miniscope', 'led', '40'],
@@ -84,7 +84,7 @@ def test_controls_inputs_and_notes(tmp_path: Path) -> None:
 def test_a_count_that_a_neighbour_determines_is_filled(
         tmp_path: Path, unknown: set[int]) -> None:
     scope = Scope(frames=30, lost={20: 2}, uncounted=unknown)
-    table = pandas.read_csv(exported(tmp_path, scope) / 'miniscope' / 'frames.csv')
+    table = read_table(exported(tmp_path, scope) / 'miniscope' / 'frames.csv')
     whole = Scope(frames=30, lost={20: 2})
     assert table['Device Frame Count'].tolist() == [whole.device_count(n) for n in range(30)]
     assert set(np.flatnonzero(table['Device Frame Count Filled'])) == unknown
@@ -103,7 +103,7 @@ def test_a_count_that_nothing_determines_stays_unknown(
         monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # where the report goes
     scope = Unfinished(frames=30, lost={15: 1, 17: 1}, uncounted={15, 16})
-    table = pandas.read_csv(exported(tmp_path, scope) / 'miniscope' / 'frames.csv')
+    table = read_table(exported(tmp_path, scope) / 'miniscope' / 'frames.csv')
     assert np.flatnonzero(table['Device Frame Count'] < 0).tolist() == [15, 16]
     assert '6.7 % of the DAQ frame numbers are unknown' in capsys.readouterr().out
     assert main(['--check', str(tmp_path / 'bag')]) == NOT_GOOD
@@ -146,7 +146,7 @@ def test_cameras_keep_their_colours(tmp_path: Path, topic: str, frames: int) -> 
     assert len(pictures) == frames
     for number, frame in enumerate(pictures):
         assert np.array_equal(frame, camera.picture(number))
-    times = pandas.read_csv(folder / 'timeStamps.csv')['Time Stamp (ms)']
+    times = read_table(folder / 'timeStamps.csv')['Time Stamp (ms)']
     assert times.tolist() == [round(camera.time_ms(n)) for n in range(frames)]
 
 
