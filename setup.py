@@ -28,6 +28,7 @@ setup(
     install_requires=['setuptools'],
     # What has no rosdep key, by what it is for; package.xml has the rest.
     extras_require={
+        'align': ['h5py', 'neo>=0.14'],
         'export': ['apsw', "backports.zstd; python_version < '3.14'", 'lz4', 'rosbags>=0.11'],
         'nwb': ['h5py', 'ndx-miniscope', 'pynwb'],
         'record': ['mcap'],

@@ -42,7 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
             bag=options.bag, out=options.out, formats=tuple(options.formats),
             codec=options.codec, frames_per_file=options.frames_per_file, animal=options.animal,
             metadata=options.metadata, align=options.align,
-            force=options.force, repair=options.repair, all=options.all)
+            align_channel=options.align_channel, force=options.force, repair=options.repair,
+            all=options.all)
         return check(chosen) if options.check else export(chosen)
     except KeyboardInterrupt:
         _say('interrupted; nothing was exported')
@@ -88,9 +89,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
                              'species, sex, age, genotype, indicator, wavelengths, location; '
                              'replaces what the recording says')
     parser.add_argument('--align', default='', metavar='[NAME=]FILE',
-                        help='a CSV file with the times [s] of the sync edges (both directions) '
-                             'as another recorder saw them: aligned.csv gives for each frame the '
-                             'time on its clock')
+                        help='sync edges (both directions) as another recorder saw them: a CSV '
+                             'file of times [s], an NWB file, or a recording of Open Ephys, '
+                             'Intan or SpikeGLX; aligned.csv gives for each frame the time on '
+                             'its clock')
+    parser.add_argument('--align-channel', default='', metavar='CHANNEL',
+                        help='the channel of FILE that has the sync edges, where there are '
+                             'several; a name that is not there lists them')
     parser.add_argument('--repair', action='store_true',
                         help='write a second copy of the videos into the folder "repaired", with '
                              'misplaced blocks in order where that is certain; repairs.csv '
@@ -106,6 +111,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     if options.frames_per_file < 1:
         parser.error(f'--frames-per-file is {options.frames_per_file}; it has to be 1 or more')
     options.formats = options.formats or ['miniscope_daq']
+    if options.align_channel and not options.align:
+        parser.error('--align-channel needs --align')
     if options.repair and (options.out is None or 'miniscope_daq' not in options.formats):
         parser.error('--repair writes videos: it needs OUT and --format miniscope_daq')
     return options

@@ -6,7 +6,8 @@ from pathlib import Path
 from exported_tables import read_table
 from miniscope_ros.commands.export_bag import DONE, FAILED, main
 from miniscope_ros.errors import ConfigurationError
-from miniscope_ros.recordings.export.alignment import align, read_times
+from miniscope_ros.recordings.edges.table import read_times
+from miniscope_ros.recordings.export.alignment import align
 import numpy as np
 import pytest
 from recorded_bag import Scope, write_bag

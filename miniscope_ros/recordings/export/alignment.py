@@ -19,17 +19,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from miniscope_ros.errors import ConfigurationError
-from miniscope_ros.regular import check_regular
+from miniscope_ros.recordings.edges.channel import LEAST_EDGES, Times
 import numpy as np
 from numpy.typing import NDArray
-
-Times = NDArray[np.float64]
 
 MOST_DRIFT = 500e-6
 """Clocks of computers and recorders differ by less (crystals: 100 ppm at most each)."""
 
-_LEAST_EDGES = 20
-_LARGEST_FILE = 1 << 30  # bytes
 _GROUP = 12  # gaps by which the offset is found
 _CANDIDATES = 5
 _TOLERANCE = 0.2  # of a period: edges closer than this are taken for one
@@ -53,6 +49,7 @@ class Alignment:
     drift: float  # rate of the other clock relative to that of the frames, less 1
     drift_error: float  # standard error
     residual_s: float  # standard deviation of the matched edges from the line
+    residuals_s: Times  # (m,) of the matched edges from the line
     times_s: Times  # on the other clock, of every frame
 
     def text(self) -> str:
@@ -63,41 +60,6 @@ class Alignment:
             f'are not); offset {self.offset_s:.6f} +- {self.offset_error_s:.6f} s, drift '
             f'{self.drift * 1e6:+.3f} +- {self.drift_error * 1e6:.3f} ppm, residual '
             f'{self.residual_s * 1e3:.3f} ms')
-
-
-def read_times(file: Path) -> Times:
-    """
-    Return the times [s] in the first column of a CSV file; a head line is allowed.
-
-    ConfigurationError where there is none, or where they do not rise.
-    """
-    times: list[float] = []
-    try:
-        if check_regular(file) > _LARGEST_FILE:
-            raise ConfigurationError(f'{file} is too large for a list of times')
-        with file.open(encoding='utf-8-sig', errors='replace', newline='') as stream:
-            for number, row in enumerate(csv.reader(stream)):
-                if not row or not row[0].strip():
-                    continue
-                try:
-                    times.append(float(row[0]))
-                except ValueError:
-                    if number:
-                        raise ConfigurationError(
-                            f'{file}: line {number + 1}: {row[0][:40]!r} is no time [s]') from None
-    except OSError as error:
-        raise ConfigurationError(f'{file} cannot be read: {error.strerror}') from error
-    except csv.Error as error:
-        raise ConfigurationError(f'{file} is no CSV file: {error}') from error
-    found = np.array(times)
-    if not np.isfinite(found).all():
-        raise ConfigurationError(f'{file}: a time is no number')
-    backward = np.flatnonzero(np.diff(found) <= 0)
-    if backward.size:
-        raise ConfigurationError(
-            f'{file}: times have to rise, and number {backward[0] + 2} does not; give the times '
-            'of both directions of the edges, in seconds')
-    return found
 
 
 def align(frame_s: Times, edge_index: NDArray[np.int64], edges_s: Times) -> Alignment:
@@ -120,10 +82,10 @@ def align(frame_s: Times, edge_index: NDArray[np.int64], edges_s: Times) -> Alig
 
     """
     rows = np.flatnonzero(edge_index >= 0)
-    if len(rows) < _LEAST_EDGES or len(edges_s) < _LEAST_EDGES:
+    if len(rows) < LEAST_EDGES or len(edges_s) < LEAST_EDGES:
         raise ConfigurationError(
             f'{len(rows)} frames have a sync edge and {len(edges_s)} edges are given; at least '
-            f'{_LEAST_EDGES} of both are needed')
+            f'{LEAST_EDGES} of both are needed')
     frames_s, index = frame_s[rows], edge_index[rows]
     period_s = _period(frames_s, index)
     theirs_s = float(np.median(np.diff(edges_s)))
@@ -220,7 +182,7 @@ def _matched(frames_s: Times, edges_s: Times, anchor_s: float, offset_s: float, 
         for _ in range(_ROUNDS):
             chosen, theirs = _pairs(frames_s[near], edges_s, line, period_s)
             before, mine = len(mine), near[chosen]
-            if len(mine) < _LEAST_EDGES // 2:
+            if len(mine) < LEAST_EDGES // 2:
                 break
             line = _line(frames_s[mine], edges_s[theirs])
             if len(mine) == before:
@@ -253,7 +215,7 @@ def _check(frames_s: Times, edges_s: Times, fit: _Fit, period_s: float) -> None:
     expected = frames_s + fit.line[0] + fit.line[1] * frames_s
     common = int(((expected > edges_s[0] - period_s / 2)
                   & (expected < edges_s[-1] + period_s / 2)).sum())
-    if common < _LEAST_EDGES or len(fit.mine) < _LEAST_MATCHED * common:
+    if common < LEAST_EDGES or len(fit.mine) < _LEAST_MATCHED * common:
         raise ConfigurationError(
             f'only {len(fit.mine)} of {common} edges that both should have seen fit to each '
             'other: this is not the file of this recording, or it is damaged')
@@ -306,7 +268,7 @@ def _result(frame_s: Times, rows: NDArray[np.intp], edges_s: Times, mine: NDArra
     return Alignment(
         rows[mine], theirs, len(rows), len(edges_s), offset_s,
         deviation * float(np.sqrt(1 / len(x) + x.mean() ** 2 / spread)), drift,
-        deviation / float(np.sqrt(spread)), deviation, times_s)
+        deviation / float(np.sqrt(spread)), deviation, residual, times_s)
 
 
 def write_aligned(path: Path, frame_s: Times, alignment: Alignment) -> None:

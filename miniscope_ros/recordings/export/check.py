@@ -10,9 +10,10 @@ from miniscope_ros.recordings.bag.images import images
 from miniscope_ros.recordings.bag.reader import Bag
 from miniscope_ros.recordings.bag.sample import sample
 from miniscope_ros.recordings.export.exit_status import ExitStatus
+from miniscope_ros.recordings.export.messages import progress_bar
 from miniscope_ros.recordings.export.options import Options
 from miniscope_ros.recordings.export.picture_statistics import PictureStatistics
-from miniscope_ros.recordings.export.report import progress_bar, report, report_problems
+from miniscope_ros.recordings.export.report import report, report_problems
 from miniscope_ros.recordings.export.session import name_all, read
 from miniscope_ros.recordings.export.session_data import session_data
 
@@ -23,6 +24,7 @@ _PICTURES = 3000  # that are looked at of each acquisition of a longer recording
 
 def check(options: Options) -> ExitStatus:
     """Print the report on a bag and write its picture into the current folder."""
+    session_data({}, options.metadata)  # a file that cannot be used is refused at once
     reads_all = options.all or Bag(options.bag).size <= _READ_WHOLE
     bag = Bag(options.bag, verify=reads_all)
     session = read(bag)

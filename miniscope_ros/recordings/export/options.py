@@ -20,6 +20,7 @@ class Options:
     animal: str = ''
     metadata: Path | None = None  # of the session
     align: str = ''  # sync edges as another recorder saw them: FILE or ACQUISITION=FILE
+    align_channel: str = ''  # the channel of that file
     force: bool = False
     repair: bool = False  # a copy with misplaced blocks in order, beside the videos
     all: bool = False  # a check reads all of a long recording, too

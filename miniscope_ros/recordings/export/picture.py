@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import shorten, wrap
 from typing import NamedTuple, TYPE_CHECKING
 
 from miniscope_ros.recordings.bag.tables import RecordedAcquisition
+from miniscope_ros.recordings.export.messages import say
 from miniscope_ros.recordings.export.picture_statistics import PictureStatistics
 from miniscope_ros.recordings.export.strips import draw_strips
 from miniscope_ros.recordings.export.summary import (
@@ -37,6 +39,19 @@ class Shown(NamedTuple):
     acquisition: RecordedAcquisition
     statistics: PictureStatistics
     description: Description
+
+
+def draw_safely(draw: Callable[[Path], None], picture: Path) -> None:
+    """Have a picture drawn; where that cannot be, only say so: the data do not depend on it."""
+    try:
+        draw(picture)
+    except ImportError:
+        say('no picture: it needs matplotlib (apt install python3-matplotlib)')
+    except OSError as error:
+        say(f'no picture: {picture} cannot be written: {error.strerror}')
+    except Exception as error:  # matplotlib has many versions
+        picture.unlink(missing_ok=True)
+        say(f'no picture: {type(error).__name__}: {error}')
 
 
 def draw(shown: list[Shown], heading: str, path: Path) -> None:

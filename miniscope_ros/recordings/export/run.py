@@ -12,13 +12,14 @@ from miniscope_ros.errors import ConfigurationError, DeviceError
 from miniscope_ros.recordings.bag.images import images
 from miniscope_ros.recordings.bag.reader import Bag
 from miniscope_ros.recordings.bag.tables import RecordedAcquisition, RecordedSession
-from miniscope_ros.recordings.export.alignment import align, Alignment, read_times, write_aligned
+from miniscope_ros.recordings.export.aligned import align_export
 from miniscope_ros.recordings.export.exit_status import ExitStatus
-from miniscope_ros.recordings.export.frame_facts import frames_of_images
 from miniscope_ros.recordings.export.interruption import note, on_interrupt, raise_if_told
+from miniscope_ros.recordings.export.messages import progress_bar
 from miniscope_ros.recordings.export.options import Options
 from miniscope_ros.recordings.export.picture_statistics import PictureStatistics
-from miniscope_ros.recordings.export.report import progress_bar, report, report_problems
+from miniscope_ros.recordings.export.report import report, report_problems
+from miniscope_ros.recordings.export.scope_frames import write_scope_frames
 from miniscope_ros.recordings.export.session import is_camera, name_all, read
 from miniscope_ros.recordings.export.session_data import session_data, SessionData
 from miniscope_ros.recordings.export.target import new_folder
@@ -46,7 +47,7 @@ def export(options: Options) -> ExitStatus:
         if not wanted:
             report_problems(bag, everything)
             raise DeviceError(f'{options.bag} holds no image of a scope; nothing was exported')
-        aligned = _align(options.align, wanted)
+        aligned = align_export(options.align, options.align_channel, wanted)
         data = session_data(session.metadata, options.metadata, options.animal)
         statistics = _write(bag, wanted, folder, _writer_factories(options, session, data))
         for acquisition in everything:
@@ -54,53 +55,16 @@ def export(options: Options) -> ExitStatus:
         made = [one for one in wanted if (folder / one.name).is_dir()]
         if made:
             from miniscope_ros.recordings.export.miniscope_daq import write_session
-            write_session(folder, [one.name for one in made if not is_camera(one)],
-                          [one.name for one in made if is_camera(one)],
-                          recording_start(wanted), data)
+            scopes = [one for one in made if not is_camera(one)]
+            cameras = [one for one in made if is_camera(one)]
+            start_ns = recording_start(wanted)
+            write_session(folder, [one.name for one in scopes], [one.name for one in cameras],
+                          start_ns, data)
+            write_scope_frames(folder, scopes, cameras, start_ns)
         if aligned is not None:
             aligned.write(folder)
         report(bag, session, statistics, data, folder / 'report.txt', folder / 'report.png')
     return report_problems(bag, everything)
-
-
-@dataclass(frozen=True)
-class _Aligned:
-    """The frames of an acquisition on the clock of another recorder."""
-
-    acquisition: RecordedAcquisition
-    frame_s: NDArray[np.float64]  # as in frames.csv
-    alignment: Alignment
-
-    def write(self, folder: Path) -> None:
-        """Write the table into the acquisition's folder, or beside its file."""
-        own = folder / self.acquisition.name
-        write_aligned(own / 'aligned.csv' if own.is_dir()
-                      else folder / f'{self.acquisition.name}_aligned.csv',
-                      self.frame_s, self.alignment)
-
-
-def _align(asked: str, acquisitions: list[RecordedAcquisition]) -> _Aligned | None:
-    """Match the edges that a file holds; ConfigurationError where that cannot be."""
-    if not asked:
-        return None
-    with_edges = {one.name: one for one in acquisitions if (one.frames['sync_edge'] >= 0).any()}
-    name, _, file = asked.rpartition('=')
-    if not name and len(with_edges) == 1:
-        name, = with_edges
-    if name not in with_edges:
-        raise ConfigurationError(
-            f'--align {asked}: name the acquisition as NAME=FILE; those with sync edges are '
-            f'{", ".join(with_edges) or "none"}')
-    acquisition = with_edges[name]
-    frames, _ = frames_of_images(acquisition)
-    offset_ms = (acquisition.start_ns - recording_start(acquisitions)) / 1e6
-    frame_s = (frames['time_ms'] + offset_ms) / 1000
-    try:
-        alignment = align(frame_s, frames['sync_edge'], read_times(Path(file)))
-    except ConfigurationError as error:
-        raise ConfigurationError(f'--align {asked}: {error}') from error
-    acquisition.remarks.append(f'aligned       {alignment.text()}')
-    return _Aligned(acquisition, frame_s, alignment)
 
 
 def _writer_factories(options: Options, session: RecordedSession, data: SessionData,

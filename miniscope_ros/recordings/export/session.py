@@ -7,7 +7,7 @@ from __future__ import annotations
 from miniscope_ros.recordings.bag.contents import read_session
 from miniscope_ros.recordings.bag.reader import Bag
 from miniscope_ros.recordings.bag.tables import RecordedAcquisition, RecordedSession
-from miniscope_ros.recordings.export.report import progress_bar
+from miniscope_ros.recordings.export.messages import progress_bar
 
 _CAMERA_TYPE = 'camera'  # what our own node of a camera says
 

@@ -1,0 +1,111 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+Sync edges in an NWB file, read by h5py.
+
+A channel is a series with one value at a time. With a time stamp for each value it is a list of
+events or a sampled signal, with a rate a sampled signal. A series of labelled events (ndx-events)
+gives a channel for each label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+from miniscope_ros.errors import ConfigurationError
+from miniscope_ros.recordings.edges.channel import Channel, Times
+from miniscope_ros.recordings.edges.trace import analogue_edges, Trace
+import numpy as np
+from numpy.typing import NDArray
+
+_DIGITAL = 2  # values; a signal that has more is analogue
+
+
+def channels(file: Path) -> list[Channel]:
+    """Return all series in a file that may have edges, by their place in it."""
+    found: list[Channel] = []
+    try:
+        with h5py.File(file, 'r') as content:
+            content.visititems(lambda name, item: found.extend(_channels(file, name, item)))
+    except (OSError, RuntimeError) as error:
+        raise ConfigurationError(f'{file.name} is no HDF5 file, or it is damaged or truncated: '
+                                 f'{error}') from error
+    return found
+
+
+def _channels(file: Path, name: str, item: Any) -> list[Channel]:
+    """Return the channels of an object; none where it is no series of single values."""
+    if not isinstance(item, h5py.Group):
+        return []
+    data, stamps, start = (_dataset(item, key) for key in ('data', 'timestamps', 'starting_time'))
+    if data is not None and (data.dtype.kind not in 'biuf' or data.ndim > 2
+                             or data.ndim == 2 and data.shape[1] != 1 or data.ndim == 0):
+        return []
+    if stamps is not None and stamps.ndim == 1:
+        labels = _dataset(item, 'labels')
+        if data is not None and labels is not None:
+            return [Channel(f'{name}/{_text(label)}',
+                            partial(_read, file, name, partial(_labelled, number)))
+                    for number, label in enumerate(labels[()])]
+        return [Channel(name, partial(_read, file, name, _stamped))]
+    if data is not None and start is not None and start.attrs.get('rate', 0) > 0:
+        # A sampled signal takes long to read; a short type is looked at without being named.
+        is_analogue = data.dtype.kind == 'f' or data.dtype.itemsize > 1
+        return [Channel(name, partial(_read, file, name, _sampled), is_analogue)]
+    return []
+
+
+def _dataset(group: h5py.Group, key: str) -> Any:
+    item = group.get(key)
+    return item if isinstance(item, h5py.Dataset) else None
+
+
+def _text(label: Any) -> str:
+    return label.decode(errors='replace') if isinstance(label, bytes) else str(label)
+
+
+def _read(file: Path, name: str, edges: Callable[[h5py.Group], Times]) -> Times:
+    try:
+        with h5py.File(file, 'r') as content:
+            return np.asarray(edges(content[name]), np.float64)
+    except (OSError, RuntimeError) as error:
+        raise ConfigurationError(f'{name} in {file.name} is damaged: {error}') from error
+
+
+def _stamped(group: h5py.Group) -> Times:
+    """
+    Return the times of a series with time stamps.
+
+    Of a sampled signal most values are equal to the one before, and an edge is where one is not.
+    Else each value is an event.
+    """
+    times, data = group['timestamps'][()], _dataset(group, 'data')
+    if data is None or len(times) < 2:
+        return np.asarray(times)
+    values = data[()].ravel()
+    if len(values) != len(times):
+        raise ConfigurationError(f'{group.name} is damaged: it has {len(values)} values and '
+                                 f'{len(times)} time stamps')
+    changes = np.flatnonzero(np.diff(values.astype(np.float64))) + 1
+    if len(np.unique(values)) == _DIGITAL and len(changes) < len(values) / 2:
+        return np.asarray(times[changes])
+    return np.asarray(times)
+
+
+def _labelled(number: int, group: h5py.Group) -> Times:
+    return np.asarray(group['timestamps'][()][group['data'][()].ravel() == number])
+
+
+def _sampled(group: h5py.Group) -> Times:
+    """Return the edges of a series with a rate."""
+    data, start = group['data'], group['starting_time']
+
+    def read(begin: int, end: int) -> NDArray[Any]:
+        values: NDArray[Any] = data[begin:end].reshape(-1)
+        return values.astype(np.uint8) if values.dtype.kind == 'b' else values
+
+    return analogue_edges(Trace(len(data), float(start.attrs['rate']), float(start[()]), read))
