@@ -3,6 +3,7 @@
 """Sync edges that another recorder saw belong to the right frames, or are refused."""
 from pathlib import Path
 
+import cv2
 from exported_tables import read_table
 from miniscope_ros.commands.export_bag import DONE, FAILED, main
 from miniscope_ros.errors import ConfigurationError
@@ -11,29 +12,8 @@ from miniscope_ros.recordings.export.alignment import align
 import numpy as np
 import pytest
 from recorded_bag import Scope, write_bag
+from sync_rig import DRIFT, OFFSET_S, Rig, UNFINISHED
 
-PERIOD_S = 1 / 30
-DRIFT = 50e-6
-OFFSET_S = 1234.5
-JITTER_S = 0.5e-3
-
-
-class Rig:
-    """A box, a computer that loses frames, and another recorder with a clock of its own."""
-
-    def __init__(self, hours: float = 3.0, lost: float = 0.01, unfinished: float = 0.3,
-                 seed: int = 1) -> None:
-        rng = np.random.default_rng(seed)
-        count = round(hours * 3600 / PERIOD_S)
-        exact_s = np.arange(count) * PERIOD_S
-        gone = rng.random(count) < lost
-        gone[0] = False
-        without_edge = gone & (rng.random(count) < unfinished)  # the others are lost on the way
-        self.frame_s = (exact_s + rng.normal(0, JITTER_S, count))[~gone]
-        self.index = (np.cumsum(~without_edge) - 1)[~gone]
-        seen = exact_s[~without_edge]
-        self.truth_s = OFFSET_S + seen * (1 + DRIFT)  # of each edge on the other clock
-        self.edges_s = np.sort(self.truth_s + rng.normal(0, JITTER_S, len(seen)))
 
 
 def test_three_hours_with_losses_drift_and_jitter() -> None:
@@ -108,9 +88,6 @@ def test_times_are_read_from_the_first_column(tmp_path: Path) -> None:
     assert read_times(file).tolist() == [0.5, 0.75]
 
 
-UNFINISHED = {30: 1, 71: 1, 113: 1, 170: 1}  # frames before these numbers
-
-
 def test_an_export_on_the_other_clock(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scope = Scope(frames=240, size=(16, 16), lost=UNFINISHED)
     bag = write_bag(tmp_path / 'bag', scope)
@@ -122,6 +99,8 @@ def test_an_export_on_the_other_clock(tmp_path: Path, capsys: pytest.CaptureFixt
     assert table['Other Edge'].tolist() == [-1] * 3 + list(range(237))
     assert table['Other Clock (s)'].to_numpy() == pytest.approx(edges, abs=1e-3)
     assert '237 of 240 frames' in capsys.readouterr().out
+    picture = cv2.imread(str(tmp_path / 'out' / 'miniscope' / 'aligned.png'))
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 10  # something is drawn
     np.savetxt(file, edges * 1000)
     assert main([str(bag), str(tmp_path / 'out2'), '--align', str(file)]) == FAILED
     assert 'or not in seconds' in capsys.readouterr().err

@@ -44,12 +44,11 @@ def channels(file: Path) -> list[Channel]:
         raise ConfigurationError(f'{meta_file.name} is too large for a .meta file')
     try:
         meta = read_meta_file(meta_file)
-        rate_hz = float(next(meta[key] for key in _RATES if key in meta))
+        rate_hz = float(next((meta[key] for key in _RATES if key in meta), math.nan))
         names = [str(entry).partition(';')[0] for entry in meta['snsChanMap']]
         count, size = int(meta['nSavedChans']), int(meta['fileSizeBytes'])
-    except (KeyError, ValueError, StopIteration) as error:
-        raise ConfigurationError(
-            f'{meta_file.name} is damaged: {error or "it tells no sample rate"}') from error
+    except (KeyError, ValueError) as error:
+        raise ConfigurationError(f'{meta_file.name} is damaged: {error!r}') from error
     if not (math.isfinite(rate_hz) and rate_hz > 0 and count > 0 and len(names) == count):
         raise ConfigurationError(f'{meta_file.name} is damaged: {count} channels, {len(names)} '
                                  f'names, {rate_hz:g} samples/s')
