@@ -15,7 +15,6 @@ from recorded_bag import Scope, write_bag
 from sync_rig import DRIFT, OFFSET_S, Rig, UNFINISHED
 
 
-
 def test_three_hours_with_losses_drift_and_jitter() -> None:
     rig = Rig()
     found = align(rig.frame_s, rig.index, rig.edges_s)

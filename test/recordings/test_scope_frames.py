@@ -4,13 +4,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from exported_tables import read_table
 from miniscope_ros.commands.export_bag import DONE, main
 from miniscope_ros.recordings.export.scope_frames import COLUMNS, jitter_ms, nearest
 import numpy as np
 import pytest
 from recorded_bag import EPOCH_NS, Scope, write_bag
 from recorded_camera import Camera
-
 
 
 @dataclass

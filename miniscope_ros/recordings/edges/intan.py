@@ -18,7 +18,7 @@ from typing import Any
 
 from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.recordings.edges.channel import Channel
-from miniscope_ros.recordings.edges.trace import (
+from miniscope_ros.recordings.edges.sampled import (
     analogue_edges,
     DigitalWord,
     joined,

@@ -18,7 +18,7 @@ from typing import Any
 import h5py
 from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.recordings.edges.channel import Channel, Times
-from miniscope_ros.recordings.edges.trace import analogue_edges, Trace
+from miniscope_ros.recordings.edges.sampled import analogue_edges, Trace
 import numpy as np
 from numpy.typing import NDArray
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.recordings.edges.channel import Channel
-from miniscope_ros.recordings.edges.trace import analogue_edges, DigitalWord, RecordFile, Trace
+from miniscope_ros.recordings.edges.sampled import analogue_edges, DigitalWord, RecordFile, Trace
 from miniscope_ros.regular import check_regular
 from neo.rawio.spikeglxrawio import read_meta_file
 import numpy as np
