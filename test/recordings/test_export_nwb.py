@@ -3,7 +3,10 @@
 """Bags become NWB files that pynwb reads and nwbinspector accepts."""
 from dataclasses import replace
 from datetime import timezone
+import os
 from pathlib import Path
+import shutil
+import subprocess
 from typing import Any
 
 from miniscope_ros.commands.export_bag import DONE, main
@@ -167,3 +170,24 @@ def test_nwbinspector_finds_nothing_that_could_be_filled(tmp_path: Path) -> None
              if finding.importance.name in (
                  'CRITICAL', 'PYNWB_VALIDATION', 'ERROR', 'BEST_PRACTICE_VIOLATION')]
     assert not grave, grave
+
+
+def test_dandi_takes_the_file(tmp_path: Path) -> None:
+    dandi = shutil.which('dandi')
+    if dandi is None:
+        pytest.skip('dandi is not installed: pip install dandi')
+    content = {'session': {**SESSION['session'], 'researcher': 'Byron, Ada'}}
+    out = export(tmp_path, replace(RICH, frames=60), Session(content=content))
+    archive = tmp_path / 'archive'
+    archive.mkdir()
+    (archive / 'dandiset.yaml').write_text('name: day 3\ndescription: one recording\n')
+
+    def run(*arguments: Any) -> None:
+        result = subprocess.run(
+            [dandi, *arguments], cwd=archive, env={**os.environ, 'DANDI_NO_ET': '1'}, timeout=250,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert result.returncode == 0, result.stdout
+
+    run('organize', '--files-mode', 'copy', '-d', '.', out / 'miniscope.nwb')
+    assert [path.parent.name for path in archive.rglob('*.nwb')] == ['sub-M7']
+    run('validate', '.')
