@@ -15,6 +15,7 @@ from miniscope_ros.acquisition.events import Listener, Status
 from miniscope_ros.acquisition.frame_handler import FrameHandler
 from miniscope_ros.acquisition.orientation import OrientationValidator
 from miniscope_ros.acquisition.ros_clock import RosTime
+from miniscope_ros.acquisition.states import CaptureState
 from miniscope_ros.errors import DeviceError
 from miniscope_ros.model import Light, SourceInfo
 from miniscope_ros.sources.source import Source
@@ -164,6 +165,11 @@ class CaptureEngine:
             self.sync_output = on
         else:
             self._call(lambda: self._loop.set_sync(on))
+
+    @property
+    def state(self) -> CaptureState:
+        """Return the state it is in; in any thread."""
+        return self._loop.states.state
 
     def status(self) -> Status:
         """Return a snapshot; its backlog is the largest since the last one."""

@@ -263,7 +263,9 @@ class CaptureLoop:
             _log.info('the device restarts because of the hard reset: %s', error)
         else:
             _log.error('the device is lost: %s; trying to reconnect', error)
-        if not active:
+        if active:
+            self._listener.on_interrupted(str(error))
+        else:
             self.guard.warn(error)
 
     def _close_stream(self) -> None:
@@ -313,6 +315,8 @@ class CaptureLoop:
             self.guard.pursue(0.0)
             self.intake.take_events()
         if was.is_active:
+            if failure:
+                self._listener.on_interrupted(failure)
             self._handler.end_acquisition()
             self._listener.on_stopped()
 

@@ -61,6 +61,10 @@ class Listener(Protocol):
         """Take the measured frame rate [frames/s]; called once an acquisition."""
         ...
 
+    def on_interrupted(self, reason: str) -> None:
+        """Take why no frames come any more: the device is lost, or the acquisition failed."""
+        ...
+
     def on_stopped(self) -> None:
         """Leave the active state: the acquisition has ended by itself."""
         ...

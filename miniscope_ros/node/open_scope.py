@@ -14,7 +14,9 @@ from miniscope_ros.acquisition.capture import CaptureEngine
 from miniscope_ros.acquisition.events import Status
 from miniscope_ros.acquisition.orientation import OrientationValidator
 from miniscope_ros.acquisition.ros_clock import RosTime
+from miniscope_ros.acquisition.states import CaptureState
 from miniscope_ros.daq.catalogue import DeviceType
+from miniscope_ros.daq.control import Control
 from miniscope_ros.errors import ConfigurationError, DeviceError
 from miniscope_ros.model import SourceInfo
 from miniscope_ros.node.publishers import Publishers
@@ -104,6 +106,20 @@ class OpenScope:
         except ConfigurationError as error:
             return str(error)
         return ''
+
+    @property
+    def state(self) -> CaptureState:
+        """Return the state of the acquisition."""
+        return self._engine.state
+
+    @property
+    def controls(self) -> Mapping[str, Control]:
+        """Return what can be set on the source, by name."""
+        return self._source.controls
+
+    def send(self, name: str, value: float) -> None:
+        """Send a value of a control with the next frame, whatever its parameter is."""
+        self._source.set_value(name, value)
 
     def status(self) -> Status:
         """Return a snapshot; see CaptureEngine."""

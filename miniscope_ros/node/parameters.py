@@ -209,6 +209,10 @@ class Parameters:
         self._take_snapshot()
         return result, [parameter.name for parameter in converted]
 
+    def problems(self, name: str, value: Any) -> list[str]:
+        """Return every reason against setting a parameter now; nothing is set."""
+        return self._check([Parameter(name, value=value)])[1]
+
     def _check(self, parameters: Sequence[Parameter]) -> tuple[list[Parameter], list[str]]:
         """
         Return the parameters in their own types, and every reason against taking them.

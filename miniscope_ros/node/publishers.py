@@ -10,6 +10,7 @@ import math
 from builtin_interfaces.msg import Time
 from miniscope_ros.acquisition.events import Change
 from miniscope_ros.acquisition.frame_accounting import Frame
+from miniscope_ros.acquisition.sweep import Sweep
 from miniscope_ros.display.renderer import picture_statistics, PictureStatistics
 from miniscope_ros.model import SourceInfo
 from miniscope_ros.node.display_topic import DisplayTopic
@@ -75,6 +76,7 @@ class Publishers:
         self.on_stopped = on_stopped
         self.latched = LatchedTopics(node)
         self.saver = ImageSaver()
+        self.sweep: Sweep | None = None  # that runs
         self.statistics: PictureStatistics | None = None  # of a frame of this acquisition
         self._node = node
         self._terminal = terminal
@@ -178,6 +180,15 @@ class Publishers:
         if changed and self._topics is not None:
             self._topics.display.set_controls(self.latched.controls)
             self._topics.display.reset_background_at(change.first_capture_index)
+        sweep = self.sweep
+        if sweep is not None:
+            sweep.on_change(change)
+
+    def on_interrupted(self, reason: str) -> None:
+        """End a sweep; see Listener."""
+        sweep = self.sweep
+        if sweep is not None:
+            sweep.on_interrupted(reason)
 
     def on_frame(self, frame: Frame) -> None:
         """Publish one frame, the raw image first; see Listener."""
@@ -196,6 +207,9 @@ class Publishers:
             self._statistics_ns = frame.sample.receive_ns
             self.statistics = parts['the picture statistics'].run(
                 picture_statistics, frame.sample.image)
+        sweep = self.sweep
+        if sweep is not None:
+            sweep.on_frame(frame)
         if self.saver.is_wanted:
             parts['saving an image'].run(self.saver.take, frame, packers.settings.frame_id)
         parts['the display'].run(topics.display.publish, frame, stamp, packers, quaternion)

@@ -71,6 +71,7 @@ def _run_node(stop: Stop) -> int:
         spinner.join(_JOIN)
     finally:
         node.end(deadline)
+        _send_answers(executor)
         node.watch.finish()
         if not stop.stalled:  # else it is started again, and goes on with what was set
             node.left_values.remove()
@@ -81,6 +82,15 @@ def _run_node(stop: Stop) -> int:
         # The words may have come from a thread that the log was closed to.
         return 1
     return STALLED_STATUS if stop.stalled else 0
+
+
+def _send_answers(executor: SingleThreadedExecutor) -> None:
+    """Let a client have the result of a sweep that the end of the node has ended."""
+    try:
+        for _ in range(_ANSWERS):
+            executor.spin_once(timeout_sec=0.0)
+    except Exception as error:
+        _log.warning('the result of a sweep could not be sent: %s', error)
 
 
 def _spin(executor: SingleThreadedExecutor, node: ScopeNode, stop: Stop) -> None:

@@ -30,6 +30,7 @@ from miniscope_ros.node.requests import guard_services
 from miniscope_ros.node.services import Services
 from miniscope_ros.node.settings import topic_settings
 from miniscope_ros.node.surroundings import Surroundings
+from miniscope_ros.node.sweep_server import SweepServer
 from miniscope_ros.node.terminal import Terminal
 from miniscope_ros.sources.registry import reset_device
 from miniscope_ros.watch.left_values import LeftValues
@@ -74,6 +75,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         Services(
             self, self._topics, lambda: self._settings.values, lambda: self._scope,
             lambda: reset_device(self._settings.values, self._device_type, stop))
+        self.sweeps = SweepServer(self, self._topics, self._settings, lambda: self._scope)
         # Transitions of our own run on the executor, like a user's, one after the other.
         self._wake_guard = self.create_guard_condition(lambda: None)
         self._auto_start = AutoStart(
@@ -112,6 +114,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
             _log.error('shutdown met an error: %s', error, exc_info=error)
         finally:
             self._close()
+            self.sweeps.close(deadline)
         wait_for_acknowledgement(self.publishers, deadline)
 
     def light_may_be_on(self) -> bool:
@@ -137,6 +140,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
     def destroy_node(self) -> None:
         """Close the device, the light dark, whatever state the node is in."""
         self._close()
+        self.sweeps.destroy()
         super().destroy_node()
 
     # Transitions
@@ -221,10 +225,12 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         self._scope.activate()
 
     def _deactivate(self) -> None:
+        self.sweeps.end('the node was deactivated')
         if self._scope is not None:
             self._scope.deactivate()
 
     def _close(self) -> None:
+        self.sweeps.end('the node was shut down')
         scope, self._scope = self._scope, None
         if scope is not None:
             try:
@@ -253,6 +259,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         if names:
             values = self._settings.values
             self.left_values.add({name: values[name] for name in names if name in values})
+            self.sweeps.note_set(names)
             self._topics.apply(topic_settings(values))
             if 'diagnostics_period' in names:
                 self._monitor.set_period(values['diagnostics_period'])

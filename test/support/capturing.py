@@ -57,6 +57,7 @@ class Ear:
         self.rates: list[float] = []
         self.starts = 0
         self.stops = 0
+        self.interruptions: list[str] = []
         self.at_frame: Callable[[Frame], None] = lambda frame: None
         self._changed = Condition()
 
@@ -91,6 +92,11 @@ class Ear:
     def on_sensor_rate(self, rate: float) -> None:
         with self._changed:
             self.rates.append(rate)
+            self._changed.notify_all()
+
+    def on_interrupted(self, reason: str) -> None:
+        with self._changed:
+            self.interruptions.append(reason)
             self._changed.notify_all()
 
     def on_stopped(self) -> None:
