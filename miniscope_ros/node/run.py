@@ -19,10 +19,13 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+_log = logging.getLogger(__name__)
+
 _JOIN = 3.0
 _END = 3.4  # [s] after the wish to end: then nobody is waited for any more, to be over in 4
 _REST_S = (0.05, 1.0)  # after an error of the executor, doubled each time until it works again
 _FINALIZED_S = 1.0  # a node that was shut down stays in the graph for this time
+_ANSWERS = 10  # turns of the executor, enough to send one result
 _REPEAT_S = 10.0  # the shortest time between two log messages of the same error
 
 
@@ -70,8 +73,10 @@ def _run_node(stop: Stop) -> int:
         node.wake()
         spinner.join(_JOIN)
     finally:
+        sweeping = node.sweeps.answering
         node.end(deadline)
-        _send_answers(executor)
+        if sweeping:
+            _send_answers(executor)
         node.watch.finish()
         if not stop.stalled:  # else it is started again, and goes on with what was set
             node.left_values.remove()
