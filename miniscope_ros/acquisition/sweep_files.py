@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import csv
 import json
 import os
@@ -13,7 +14,6 @@ from typing import Any
 from miniscope_ros.acquisition.sweep_frames import SweepStep
 from miniscope_ros.acquisition.sweep_plan import SweepPlan
 from miniscope_ros.errors import ConfigurationError, DeviceError
-import numpy as np
 from numpy.typing import NDArray
 
 _LARGE = 2**31  # [bytes] a classic TIFF file ends at 4 GB
@@ -61,13 +61,15 @@ class SweepFiles:
         """Write what was taken under one value; DeviceError where that is impossible."""
         about = {'control': self._plan.control, 'value': step.value, **{
             name: getattr(step, name) for name in _COLUMNS}}
-        stacks = [(step.mean_image,), step.images]
+        stacks: list[Sequence[NDArray[Any]]] = [[step.mean_image], step.images]
         try:
-            for (path, writer), images in zip(self._writers.items(), stacks, strict=False):
+            for writer, images in zip(self._writers.values(), stacks, strict=False):
                 for image in images:
-                    _write(writer, image, json.dumps(about))
+                    writer.write(
+                        image, photometric='minisblack', description=json.dumps(about),
+                        metadata=None, contiguous=False)
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise _unwritable(self._table.parent, error) from error
         self._rows.append((step.value, *(getattr(step, name) for name in _COLUMNS)))
 
     def close(self) -> list[Path]:
@@ -94,11 +96,6 @@ class SweepFiles:
         except OSError as error:
             raise _unwritable(self._table.parent, error) from error
         return [*writers, self._table]
-
-
-def _write(writer: Any, image: NDArray[np.generic], description: str) -> None:
-    writer.write(image, photometric='minisblack', description=description, metadata=None,
-                 contiguous=False)
 
 
 def _part(path: Path) -> Path:
