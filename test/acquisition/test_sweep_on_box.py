@@ -1,12 +1,17 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """A sweep on a virtual DAQ box, which knows under which value each frame was taken."""
+from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 from box_scope import CONTROL_ORDER
 from capturing import Capture, PATIENCE, V4
 from miniscope_ros.acquisition.sweep import Sweep, SweepEnded
+from miniscope_ros.acquisition.sweep_frames import SweepFrames
 from miniscope_ros.acquisition.sweep_plan import SweepPlan
+from miniscope_ros.errors import DeviceError
+from miniscope_ros.model import Content
 import numpy as np
 import pytest
 from sweeping import SweepEar, SweepThread
@@ -142,3 +147,14 @@ def test_a_light_that_is_never_sent_ends_it(capturing: Capture) -> None:
     run = SweepThread(make(capturing, SweepPlan('led', (10.0, 20.0), 3))).join()
     assert isinstance(run.error, SweepEnded) and 'was not sent within' in str(run.error)
     assert capturing.box.led == 0.0
+
+
+def test_damaged_pictures_are_not_taken(capturing: Capture) -> None:
+    capturing.ear.wait_frames(1)
+    frame = capturing.ear.frames[-1].frame
+    frames = SweepFrames('focus', 3.0, 2, keep_all=False)
+    frames.starts_at(frame.capture_index)
+    with pytest.raises(DeviceError, match=r'only 0 of \d+ frames under focus 3 can be used'):
+        for content in cycle((Content.BANDED, Content.BLOCKS_MISPLACED, Content.DARK)):
+            frames.add(replace(frame, content=content))
+            assert not frames.complete

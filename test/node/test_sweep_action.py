@@ -5,6 +5,9 @@ from collections.abc import Iterator
 import csv
 import json
 from pathlib import Path
+import re
+import subprocess
+import sys
 
 from action_msgs.msg import GoalStatus
 from listening import Listener, stamp_ns
@@ -137,6 +140,17 @@ def test_curve_and_files_are_those_of_the_frames(scope: Scope, home: Path) -> No
     assert all(first >= told[value] >= 0 for value, first in zip(
         result.values, result.first_capture_index, strict=True))
     ear.hush(images, frames, changes)
+
+
+def test_lines_of_the_topics_page_run(scope: Scope, tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / 'docs' / 'topics.md'
+    code, = re.findall(r'```python\n(.*?)```', page.read_text(), re.S)
+    *curve, message, mean, table = subprocess.run(
+        [sys.executable, '-c', code], check=True, capture_output=True, text=True, timeout=60,
+        cwd=tmp_path).stdout.splitlines()
+    assert [float(line.split()[0]) for line in curve] == list(range(-40, 41, 8))
+    assert re.search('11 values of focus were taken; .* sharpest at (-8|0|8)$', message)
+    assert Path(mean).exists() and Path(table).exists()
 
 
 def test_choices_of_the_gain_need_no_step(scope: Scope) -> None:
