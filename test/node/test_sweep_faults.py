@@ -51,7 +51,7 @@ def test_an_outage_ends_it_and_the_old_value_is_resumed(tmp_path: Path) -> None:
 
 def test_tiff_is_refused_without_tifffile() -> None:
     with scope_node({'source': 'simulated', 'led': 20.0},
-                    python=('-c', WITHOUT_TIFFFILE)) as node, Listener() as ear:
+                    python=('-c', WITHOUT_TIFFFILE)), Listener() as ear:
         ear.wait_for(ear.listen('frame_info'))
         sweeper = Sweeper(ear)
         _, result = sweeper.sweep(format='tiff')
