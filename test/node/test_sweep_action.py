@@ -199,6 +199,18 @@ def test_a_user_who_sets_the_control_ends_it(scope: Scope) -> None:
     ear.hush(changes)
 
 
+def test_a_user_who_sets_the_value_that_is_being_taken_ends_it(scope: Scope) -> None:
+    _, ear, sweeper = scope
+    changes = ear.listen('control_changes')
+    goal = sweeper.send(from_value=44.0, to_value=44.0, frames=1000)
+    ear.wait_until(lambda: [c for c in changes if c.value == 44.0], 'the value is sent')
+    assert ear.set_each(focus=44)[0].successful
+    status, result = sweeper.result(goal)
+    assert status == ABORTED and result.message == 'focus was set to 44'
+    assert ear.set_each(focus=OLD)[0].successful
+    ear.hush(changes)
+
+
 def test_darkness_ends_a_sweep_of_the_light(scope: Scope) -> None:
     _, ear, sweeper = scope
     changes = ear.listen('control_changes')
