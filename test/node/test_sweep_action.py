@@ -17,7 +17,12 @@ import numpy as np
 import pytest
 from sweeping import Sweeper
 
-tifffile = pytest.importorskip('tifffile')
+try:
+    import tifffile
+except ImportError:
+    tifffile = None
+
+pytestmark = pytest.mark.skipif(tifffile is None, reason='tifffile is not installed')
 
 Scope = tuple[NodeProcess, Listener, Sweeper]
 SUCCEEDED, CANCELED, ABORTED = (

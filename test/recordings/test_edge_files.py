@@ -23,9 +23,15 @@ import numpy as np
 import pytest
 from sync_rig import DRIFT, OFFSET_S, Rig
 
-h5py = pytest.importorskip('h5py')
-pynwb = pytest.importorskip('pynwb')
-pytest.importorskip('neo')
+try:
+    import h5py
+    import neo
+    import pynwb
+except ImportError:
+    h5py = neo = pynwb = None
+
+pytestmark = pytest.mark.skipif(
+    h5py is None or neo is None or pynwb is None, reason='h5py, neo or pynwb is not installed')
 BEGIN_S = 3.7  # of the first edge in a recording that has samples
 Writer = Callable[[Path, Any], tuple[Path, str]]
 

@@ -17,8 +17,14 @@ import pytest
 from recorded_bag import Scope, write_bag
 from sync_rig import OFFSET_S, Rig, UNFINISHED
 
-h5py = pytest.importorskip('h5py')
-pytest.importorskip('neo')
+try:
+    import h5py
+    import neo
+except ImportError:
+    h5py = neo = None
+
+pytestmark = pytest.mark.skipif(
+    h5py is None or neo is None, reason='h5py or neo is not installed')
 EVENTS = Path('Record Node 104', 'experiment1', 'recording1', 'events', STREAM, 'TTL')
 
 
