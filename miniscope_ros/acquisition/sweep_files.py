@@ -15,8 +15,10 @@ from miniscope_ros.acquisition.sweep_frames import SweepStep
 from miniscope_ros.acquisition.sweep_plan import SweepPlan
 from miniscope_ros.errors import ConfigurationError, DeviceError
 from numpy.typing import NDArray
+from PIL import Image
+from PIL.TiffImagePlugin import AppendingTiffWriter, ImageFileDirectory_v2, IMAGEDESCRIPTION
 
-_LARGE = 2**31  # [bytes] a classic TIFF file ends at 4 GB
+_LARGEST = 2**32 - 2**24  # [bytes] a place in a TIFF file has 32 bits
 _COLUMNS = ('sharpness', 'brightness', 'first_capture_index', 'last_capture_index')
 
 
@@ -33,27 +35,24 @@ class SweepFiles:
         """
         Begin the files; frame_bytes is the size of one frame.
 
-        Raises ConfigurationError where tifffile is missing, DeviceError where the folder cannot
-        be written.
+        Raises ConfigurationError for more frames than a file holds, DeviceError where the folder
+        cannot be written.
         """
-        try:
-            from tifffile import TiffWriter
-        except ImportError as error:
-            raise ConfigurationError(
-                f'format tiff needs tifffile, which cannot be imported ({error}): install '
-                'python3-tifffile (sudo apt install python3-tifffile, or pip install tifffile)'
-            ) from error
         self._plan = plan
         self._rows: list[tuple[float, ...]] = []
         self._table = folder / f'{name}.csv'
-        self._writers: dict[Path, Any] = {}
+        self._writers: dict[Path, AppendingTiffWriter] = {}
         sizes = {folder / f'{name}_mean.tif': 4 * frame_bytes * len(plan.values)}
         if plan.keep_all:
             sizes[folder / f'{name}_frames.tif'] = frame_bytes * plan.frames * len(plan.values)
+        if (most := max(sizes.values())) > _LARGEST:
+            raise ConfigurationError(
+                f'the file would have {most / 1e9:.1f} GB, and TIFF ends at '
+                f'{_LARGEST / 1e9:.1f} GB: take fewer values or frames')
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for path, size in sizes.items():
-                self._writers[path] = TiffWriter(_part(path), bigtiff=size > _LARGE)
+            for path in sizes:
+                self._writers[path] = AppendingTiffWriter(str(_part(path)), new=True)
         except OSError as error:
             raise _unwritable(folder, error) from error
 
@@ -65,9 +64,10 @@ class SweepFiles:
         try:
             for writer, images in zip(self._writers.values(), stacks, strict=False):
                 for image in images:
-                    writer.write(
-                        image, photometric='minisblack', description=json.dumps(about),
-                        metadata=None, contiguous=False)
+                    tags = ImageFileDirectory_v2()
+                    tags[IMAGEDESCRIPTION] = json.dumps(about)
+                    Image.fromarray(image).save(writer, format='TIFF', tiffinfo=tags)
+                    writer.newFrame()
         except OSError as error:
             raise _unwritable(self._table.parent, error) from error
         self._rows.append((step.value, *(getattr(step, name) for name in _COLUMNS)))

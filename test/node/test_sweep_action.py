@@ -85,6 +85,8 @@ def test_it_is_refused_unless_active(scope: Scope) -> None:
     ({'format': 'png'}, "format cannot be 'png': it is one of tiff, none"),
     ({'keep': 'all', 'format': 'none'}, 'keep all needs files'),
     ({'format': 'tiff', 'folder': '/proc/nowhere'}, '/proc/nowhere cannot be written'),
+    ({'from_value': -127.0, 'to_value': 127.0, 'step': 1.0, 'frames': 1000, 'keep': 'all',
+      'format': 'tiff'}, 'the file would have 94.3 GB, and TIFF ends at 4.3 GB'),
 ])
 def test_goals_that_cannot_be_are_refused(
         scope: Scope, fields: dict[str, object], reason: str) -> None:

@@ -11,18 +11,6 @@ from sweeping import Sweeper
 from virtual_daq import BoxConfig, VirtualDaq
 
 OLD = 7
-WITHOUT_TIFFFILE = """
-import sys
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition('.')[0] == 'tifffile':
-            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
-
-sys.meta_path.insert(0, Absent())
-from miniscope_ros.node.main import main
-main()
-"""
 
 
 def test_an_outage_ends_it_and_the_old_value_is_resumed(tmp_path: Path) -> None:
@@ -47,13 +35,3 @@ def test_an_outage_ends_it_and_the_old_value_is_resumed(tmp_path: Path) -> None:
         assert sweeper.sweep()[1].success, 'the next one goes'
         assert not node.said('Traceback')
     assert rig.box.led == 0.0
-
-
-def test_tiff_is_refused_without_tifffile() -> None:
-    with scope_node({'source': 'simulated', 'led': 20.0},
-                    python=('-c', WITHOUT_TIFFFILE)), Listener() as ear:
-        ear.wait_for(ear.listen('frame_info'))
-        sweeper = Sweeper(ear)
-        _, result = sweeper.sweep(format='tiff')
-        assert 'sudo apt install python3-tifffile' in result.message
-        assert sweeper.sweep(format='none')[1].success
