@@ -16,7 +16,7 @@ from miniscope_ros.acquisition.sweep_plan import SweepPlan
 from miniscope_ros.errors import ConfigurationError, DeviceError
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.TiffImagePlugin import AppendingTiffWriter, ImageFileDirectory_v2, IMAGEDESCRIPTION
+from PIL.TiffImagePlugin import AppendingTiffWriter, IMAGEDESCRIPTION, ImageFileDirectory_v2
 
 _LARGEST = 2**32 - 2**24  # [bytes] a place in a TIFF file has 32 bits
 _COLUMNS = ('sharpness', 'brightness', 'first_capture_index', 'last_capture_index')
