@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure [s], and how often."""
+    """How long to measure [s], how often, and how much."""
 
     repeats: int = 3
     cost: float = 10.0
@@ -14,7 +14,8 @@ class Effort:
     latency: float = 60.0
     memory: tuple[float, float] = (60.0, 600.0)
     scale: float = 20.0
+    exported: tuple[int, int] = (250, 3000)  # frames of two recordings
 
 
 FULL = Effort()
-QUICK = Effort(1, 4.0, 4.0, 5.0, (5.0, 15.0), 5.0)
+QUICK = Effort(1, 4.0, 4.0, 5.0, (5.0, 15.0), 5.0, (50, 250))
