@@ -47,13 +47,14 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
 
     def __init__(self, stop: Event) -> None:
         """
-        Declare everything; ConfigurationError for what was given at start and is no good.
+        Declare the parameters; create topics, services and actions.
 
-        Waits of a transition are given up when stop is set.
+        Raises ConfigurationError for an invalid value that was given at start. When stop is set,
+        a transition no longer waits for the device.
         """
         super().__init__('miniscope', automatically_declare_parameters_from_overrides=True)
         self._stop = stop
-        self._error = ''  # what the last transition failed with
+        self._error = ''  # why the last transition failed
         self._failure: MiniscopeError | None = None  # of the last transition
         self._scope: OpenScope | None = None
         self._settings = Parameters(self, self._stage)
@@ -94,7 +95,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         return self._stage() == 'finalized'
 
     def start(self) -> None:
-        """Configure and activate by itself, if that is wanted; on the executor."""
+        """Configure and activate, if auto_start is set; on the executor."""
         self._auto_start.begin()
 
     def wake(self) -> None:
@@ -103,9 +104,9 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
 
     def end(self, deadline: float) -> None:
         """
-        Stop, go dark and close, then wait until what was published last has arrived.
+        Stop, go dark and close, then wait until subscribers have the last messages.
 
-        deadline is a monotonic time [s] after which nobody is waited for.
+        The wait ends at deadline, a monotonic time [s].
         """
         try:
             if self._stage() in ('unconfigured', 'inactive', 'active'):
@@ -118,16 +119,16 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         wait_for_acknowledgement(self.publishers, deadline)
 
     def light_may_be_on(self) -> bool:
-        """Return whether the light was not seen to go dark, also after cleanup (any thread)."""
+        """Return whether darkness is not confirmed, also after cleanup; in any thread."""
         scope = self._scope
         return possibly_lit() or scope is not None and scope.light_may_be_on
 
     def fail(self, error: Exception, *, log: bool = True) -> None:
         """
-        Note an error outside of any transition: leave the active state and say why.
+        Leave the active state because of an error outside of a transition.
 
-        Called in the executor's thread, which may never get to a callback again. A message that
-        cannot be read comes from another node and ends nothing.
+        Called in the executor's thread, which may never run a callback again. A message that
+        cannot be decoded comes from another node: it is reported, and the acquisition goes on.
         """
         if isinstance(error, UnicodeDecodeError):
             _log.warning('a message cannot be read: %s', error)
@@ -174,15 +175,15 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
         self, name: str, step: Callable[[], None], undo: Callable[[], None] | None = None,
     ) -> TransitionCallbackReturn:
         """
-        Run a step; undo it where it fails, or close all if that is impossible.
+        Run a step; undo it if it fails, or close everything if it cannot be undone.
 
-        rclpy would swallow an exception without a word.
+        Errors are logged here, because rclpy discards exceptions of transitions.
         """
         self._failure = None
         try:
             step()
         except Interrupted:
-            _log.info('%s was given up: the node is to end', name)
+            _log.info('%s was given up, because the node ends', name)
         except MiniscopeError as error:
             self._error, self._failure = str(error), error
             if self._auto_start.is_news(error):
@@ -251,8 +252,8 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
 
     def set_parameters_atomically(
             self, parameter_list: list[Parameter]) -> SetParametersResult:
-        """Check all, take all or none, and put what was taken into force."""
-        if not hasattr(self, '_monitor'):  # rclpy declares parameters of its own by it
+        """Check all values, take all or none of them, and apply those that were taken."""
+        if not hasattr(self, '_monitor'):  # rclpy declares its own parameters with it
             return super().set_parameters_atomically(parameter_list)
         result, names = self._settings.set(
             parameter_list, super().set_parameters_atomically, self._refused_by_device)
