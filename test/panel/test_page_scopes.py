@@ -49,14 +49,14 @@ def test_scopes_come_and_go(tmp_path: Path) -> None:
             page.wait_until_live('/one/miniscope')
             with scope_node({'source': 'simulated', 'led': 7.0}, remap={'__ns': '/two'}):
                 page.wait_until_live('/two/miniscope')
-                assert page.is_live('/one/miniscope')
+                page.wait_until_live('/one/miniscope')
                 page.press('1')
                 page.wait(lambda: page.value('led') == '5', 'the first is selected')
                 page.press(']')
                 page.wait(lambda: page.value('led') == '7', 'the second is selected')
                 page.press('l')
                 page.wait_for_text('#notice', '/one/miniscope: set to 0, dark')
-                assert '/two/miniscope: set to 0, dark' in page.text('#notice')
+                page.wait_for_text('#notice', '/two/miniscope: set to 0, dark')
             page.wait(lambda: not page.all('[data-scope="/two/miniscope"]'), 'it has gone')
         page.wait(lambda: page.find('#none').is_displayed(), 'all have gone')
         with scope_node({'source': 'simulated', 'led': 9.0}, remap={'__ns': '/one'}):
