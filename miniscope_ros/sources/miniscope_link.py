@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 _QUEUE = 32  # packets waiting in the box at most, half of the 64 that it can hold
 _SLICE_S = 0.1  # time between two checks of the stop event
 _AT_ONCE = 0.3  # part of a period after a frame's arrival that still counts as right after it
+_SHORTEST_PERIOD = 0.95  # of the labelled one; real ones differ by some percent
 _CATCH_UP_S = 0.2  # the longest wait of catch_up, or
 _CATCH_UP_PERIODS = 2  # this many periods, if that is longer
 _OLDEST_NS = 20_000_000_000  # an older stamp is invalid: no buffer waits so long
@@ -64,6 +65,7 @@ class ScopeLink:
         self._sent: deque[int] = deque()  # when [ns], of packets not known to be executed
         self._last_frame = time.monotonic()  # when it arrived [s]
         self._began_ns = 0  # when its read-out began
+        self._shortest_ns = 1_000_000_000  # from a frame's stamp to its arrival, as seen
         self._rate = math.nan  # as sent in this stream
         self._rate_ns = 0  # when that was
         self._grey = np.empty((device_type.height, device_type.width), np.uint8)
@@ -213,6 +215,19 @@ class ScopeLink:
         while self._sent and self._sent[0] <= self._began_ns:
             self._sent.popleft()
 
+    def _has_ended(self, stamp_ns: int | None, receive_ns: int, now_ns: int) -> bool:
+        """
+        Return whether the frame after one may have ended, by its stamp.
+
+        On a busy computer it has ended before the transport knows of it. A frame takes at least
+        the shortest time that was seen between a stamp and the arrival of its frame.
+        """
+        if not stamp_ns:
+            return False
+        self._shortest_ns = min(self._shortest_ns, max(0, receive_ns - stamp_ns))
+        period_ns = _SHORTEST_PERIOD * 1e9 / self.frame_rate
+        return now_ns > stamp_ns + period_ns + self._shortest_ns
+
     def _sample(self, buffer: Buffer, receive_ns: int) -> RawFrame:
         telemetry, read_ns = Telemetry(), None
         if not buffer.damaged:
@@ -220,7 +235,7 @@ class ScopeLink:
                 telemetry = self.firmware.telemetry(buffer.data)
             if not self.firmware.embeds_telemetry:
                 read_ns = time.monotonic_ns()
-                if self.waiting():
+                if self.waiting() or self._has_ended(buffer.stamp_ns, receive_ns, read_ns):
                     telemetry = Telemetry()  # read too late: it belongs to a later frame
             extract_grey(buffer.data, self._grey)
         return RawFrame(

@@ -41,7 +41,8 @@ def test_values_begin_at_the_first_and_stay_inside(
         first: float, last: float, step: float) -> None:
     values = sweep_values(LED, first, last, step)
     assert values[0] == pytest.approx(first, abs=1e-8)
-    assert all(min(first, last) - 1e-8 <= value <= max(first, last) + 1e-8 for value in values)
+    noise = 1e-8 + 1e-9 * step  # a value that is beyond the last by so little counts as the last
+    assert all(min(first, last) - noise <= value <= max(first, last) + noise for value in values)
     assert all(abs(later - earlier) == pytest.approx(step, abs=1e-7)
                for earlier, later in pairwise(values))
     assert abs(last - values[-1]) < step * (1 + 1e-6)

@@ -215,11 +215,15 @@ def test_orientation_is_published_only_where_it_can_be_believed(tmp_path: Path) 
         def verdicts(fault: Fault, frames: int = 12) -> list[int]:
             """Let something befall the readings, and return what became of the last ones."""
             box.always(fault)
-            heard.hear(frames)
-            seen = [info.orientation for info in heard.infos[-5:]]
+            heard.hear(frames - 5)
+            seen: list[int] = []
+            while not seen:  # on a busy computer many readings come too late for their frames
+                heard.hear(5)
+                seen = [info.orientation for info in heard.infos[-5:]
+                        if info.orientation != FrameInfo.ORIENTATION_NONE]
             box.always(Fault.NONE)
             heard.hear(6)
-            return [status for status in seen if status != FrameInfo.ORIENTATION_NONE]
+            return seen
 
         heard.hear(10)
         assert set(verdicts(Fault.NONE)) == {FrameInfo.ORIENTATION_PUBLISHED}

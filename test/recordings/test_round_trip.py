@@ -276,7 +276,10 @@ def check_same(live: Stream, played: Stream, interval_ms: float) -> None:
     assert (played.captured, played.published, played.lost) == (
         live.captured - before, live.published, live.lost - before)
     # A counter is trusted once it has risen three times.
-    assert played.column('device_frame_count')[3:] == live.column('device_frame_count')[3:]
+    counts = zip(live.column('device_frame_count')[3:], played.column('device_frame_count')[3:],
+                 strict=True)
+    # One that was not read, on a busy computer, is filled in where its neighbours determine it.
+    assert all(now == then for then, now in counts if then >= 0)
     assert {info.stamp_source for info in played['frame_info']} == {FrameInfo.STAMP_RECORDED}
     for field in ('frame_index', 'qw', 'qx', 'qy', 'qz'):
         assert played.column(field, 'orientation_rows') == live.column(field, 'orientation_rows')

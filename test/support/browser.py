@@ -110,11 +110,11 @@ class Page:
         return f'[data-parameter="{name}"]'
 
     def value(self, name: str) -> str:
-        """Return what a parameter's control shows."""
+        """Return what a parameter's control shows; empty where there is none."""
         return str(self.run(
             'const all = document.querySelectorAll(arguments[0]);'
             'const input = all[all.length - 1];'
-            'return input.type === "checkbox" ? String(input.checked) : input.value',
+            'return input?.type === "checkbox" ? String(input.checked) : input?.value ?? ""',
             f'{self.control(name)} :is(input, select)'))
 
     def errors(self) -> list[str]:

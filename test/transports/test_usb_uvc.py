@@ -338,7 +338,8 @@ def test_refused_opening_names_the_remedy_and_can_be_repeated(
         transport.start(8)
     assert not isinstance(error.value, DeviceLost)
     transport.close()
-    assert leftovers() == before
+    # What an earlier test left may go meanwhile.
+    assert all(now <= then for now, then in zip(leftovers(), before, strict=True))
     rig.box.refuse(call, 0)
     with closing(transport):
         transport.open(*SIZE)
