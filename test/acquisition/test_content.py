@@ -4,8 +4,9 @@
 from itertools import pairwise
 
 from miniscope_ros.acquisition.content import ContentChecker
+from miniscope_ros.acquisition.frame_content import FrameContent
 from miniscope_ros.daq.catalogue import load_catalogue
-from miniscope_ros.model import Content
+from miniscope_ros.model import Content, RawFrame, SourceInfo, StampSource
 import numpy as np
 from picture_damage import add_bands, deviation, Image, KINDS, misplace
 from picture_scenes import scene_frames
@@ -142,6 +143,30 @@ def test_a_dark_picture_is_a_fault_only_under_light() -> None:
         assert one.check(image, lit=False) is Content.OK
     for image in scene_frames(3, brightness=0.02):
         assert one.check(image, lit=True) is Content.OK
+
+
+def test_a_frame_that_waited_is_of_the_light_before_a_change() -> None:
+    content = FrameContent()
+    content.begin_stream(SourceInfo(
+        width=608, height=608, encoding='mono8', device_type='', has_orientation=False,
+        frame_rate=30.0, has_blocks=True))
+    dark = iter(scene_frames(12, brightness=0.0))
+
+    def check(stamp_ns: int) -> Content:
+        return content.check(RawFrame(
+            image=next(dark), stamp_ns=stamp_ns, stamp_source=StampSource.BUFFER,
+            receive_ns=1000))
+
+    content.note_lights({'led': 20.0}, 100, lighting_up=True)
+    assert check(200) is Content.DARK
+    content.note_lights({'led': 0.0}, 500, lighting_up=False)
+    assert [check(400), content.lit] == [Content.DARK, True]
+    content.note_lights({'led': 20.0}, 600, lighting_up=False)
+    assert [check(450), check(550)] == [Content.DARK, Content.OK]
+    # The first one after the change may be of the light before, the second one of both.
+    assert [check(700), check(800), check(900)] == [Content.OK, Content.OK, Content.DARK]
+    content.note_lights({'led': 0.0}, 1000, lighting_up=False)
+    assert [check(950), check(1100), check(1200), check(1300)] == [Content.DARK, *3 * [Content.OK]]
 
 
 def test_the_same_bytes_twice_are_told_while_lit() -> None:
