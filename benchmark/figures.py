@@ -23,7 +23,7 @@ FAILURES = (RuntimeError, TimeoutError, subprocess.TimeoutExpired)  # what a ses
 FLOOR_RATIO = 1.5
 USB_RATIO = 1.3
 ALONE_MS = 0.6
-DISPLAY_STAGE_MS = 0.6
+STAGES_MS = {'display': 0.6, 'check of the picture': 0.15}
 RAW_MS, DISPLAY_MS = 5.0, 8.0
 # The display gives way to image_raw by design, but one that does so all the time is none.
 MOST_SKIPPED = 0.01
@@ -315,7 +315,7 @@ def stages(effort: Effort) -> Iterator[Row]:
     whole = cpu_ms.pop('frame')
     cpu_ms['the rest: account, messages, Python'] = whole - sum(cpu_ms.values())
     for name, ms in cpu_ms.items():
-        goal = (f'< {DISPLAY_STAGE_MS:g} ms', ms < DISPLAY_STAGE_MS) if name == 'display' else ()
+        goal = (f'< {STAGES_MS[name]:g} ms', ms < STAGES_MS[name]) if name in STAGES_MS else ()
         yield Row(7, name.removeprefix('wait and '), f'{ms:.3f} ms', '', *goal, numbers={'ms': ms})
 
 

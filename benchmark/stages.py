@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 from miniscope_ros.acquisition.capture_loop import CaptureLoop
+from miniscope_ros.acquisition.frame_content import FrameContent
 from miniscope_ros.daq.firmware import UclaFirmware
 from miniscope_ros.display.renderer import Display
 from miniscope_ros.node import packers
@@ -29,6 +30,7 @@ STAGES = {
     'orientation read': (UclaFirmware, 'telemetry'),
     'grey': (miniscope_link, 'extract_grey'),
     'requeue': (V4l2Transport, 'requeue'),
+    'check of the picture': (FrameContent, 'check'),
     'display': (Display, 'render'),
     'publish': (Publisher, 'publish'),
     'frame': (CaptureLoop, '_step'),

@@ -29,6 +29,9 @@ _PROMINENCE = 5.0  # how many times a wave is larger than the mean of all waves
 _MOVED = 0.06  # share of the wave that must be new in this frame: what stays is the scene
 _BRIGHT = 8.0  # [grey values] mean below which there is no picture to be disturbed
 _LIGHT = (0.9, 1.1)  # ratios of brightness to the usual one between which frames are compared
+_CLIPPED = 255  # grey value of a pixel that could be brighter
+_FEW_CLIPPED = 0.01  # share of such pixels up to which a picture follows its light as a whole
+_DOMINANCE = 0.5  # share of a clipped picture's change that the wave makes up
 
 
 class Bands:
@@ -66,7 +69,8 @@ class Bands:
             return False
         self._unlike = 0
         banded = self._frames >= _KNOWN and self._wave(
-            profile - np.float32(scale) * self._profile)
+            profile - np.float32(scale) * self._profile) and not self._only_clipped(
+                profile - self._profile)
         self._frames += 1
         # Moving bands cancel out in the mean.
         share = max(_LEARNING, 1 / self._frames)
@@ -103,6 +107,31 @@ class Bands:
             and agreed[strongest] > _PROMINENCE * power.mean()
             and (before is None
                  or abs((common - _waves(before)[:, 0])[strongest]) > _MOVED * power[strongest]))
+
+    def _only_clipped(self, change: Profile) -> bool:
+        """
+        Return whether clipped pixels explain a change, shape (height, strips), that has a wave.
+
+        They do not follow a change of the light. So the rows change by different amounts, and
+        slowly from row to row, as if by a slow wave. What the light makes of the other pixels is
+        taken away here; interference is most of what then remains. Few frames come so far.
+        """
+        pixels = self._pixels.view(np.uint8).reshape(*change.shape, -1)
+        free = pixels < _CLIPPED
+        if free.mean() >= 1 - _FEW_CLIPPED:
+            return False
+        light = np.sum(pixels, axis=2, dtype=np.float32, where=free) / self._columns
+        strength = np.sum(light * light)
+        if strength > 0:
+            change = change - light * (np.sum(change * light) / strength)
+        mean = change.mean(axis=1)
+        power = np.abs(np.fft.rfft(mean - mean.mean())) ** 2
+        strongest = _SLOWEST + int(power[_SLOWEST:].argmax())
+        # A wave whose number in the height is no integer is spread over two.
+        wave = power[max(strongest - 1, _SLOWEST):strongest + 2].sum()
+        return bool(
+            2 * math.sqrt(power[strongest]) / len(mean) <= _AMPLITUDE
+            or wave <= _DOMINANCE * power.sum())
 
 
 def _waves(change: Profile) -> NDArray[np.complexfloating]:

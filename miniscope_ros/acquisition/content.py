@@ -21,6 +21,8 @@ _PLAIN_DARK = 8.0  # [grey values] mean of a dark picture, where none was seen y
 _BLACKEST = 32.0  # [grey values] mean of a dark picture at most: under stray light none is black
 _ABOVE_DARK = 1.0  # [grey values] by which a lit picture's mean is at least above a dark one's
 _DARK_LEARNING = 0.1  # part of a new dark frame in the running mean of dark ones
+_FULL_SCALE = 255  # [grey value]
+_ENOUGH_PIXELS = 64  # whose noise makes each picture another one
 _PART = 509  # words of 8 pixels in one sum: about half a DMA block, but no divisor of it
 _ROWS_APART = 16  # rows from one to the next of which the mean is taken
 
@@ -70,10 +72,11 @@ class ContentChecker:
         return content
 
     def _judge(self, image: NDArray[np.uint8], lit: bool) -> Content:
-        if self._repeats(image, lit):
-            return Content.REPEATED
+        repeats = self._repeats(image, lit)
         if lit and self._is_dark(image):
             return Content.DARK
+        if repeats and not _is_clipped(image):
+            return Content.REPEATED
         if self._seams.misplaced(image):
             return Content.BLOCKS_MISPLACED
         return Content.BANDED if self._bands.banded(image) else Content.OK
@@ -93,6 +96,11 @@ class ContentChecker:
 def _level(image: NDArray[np.uint8]) -> float:
     """Return the mean grey value of some rows all over an image."""
     return float(cv2.mean(image[::_ROWS_APART])[0])
+
+
+def _is_clipped(image: NDArray[np.uint8]) -> bool:
+    """Return whether so few pixels are below full scale that two pictures may well be equal."""
+    return image.size - int(np.count_nonzero(image == _FULL_SCALE)) < _ENOUGH_PIXELS
 
 
 def _digest(image: NDArray[np.uint8]) -> bytes:

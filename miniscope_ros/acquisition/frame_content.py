@@ -42,6 +42,9 @@ class FrameContent:
         self._lit = False  # a light was switched on
         self._changed_ns: int | None = None  # CLOCK_MONOTONIC of the last change, until it holds
         self._begun_since = 0  # frames that began after that
+        self._first_change_ns = 0  # CLOCK_MONOTONIC, of those that do not hold yet
+        self._was_lit = False  # a light was on before that
+        self._frame_lit = False  # the frame judged last was
 
     @property
     def counts(self) -> Mapping[Content, int]:
@@ -70,6 +73,8 @@ class FrameContent:
         lighting_up says whether the next frame is the first one that is published: it is wholly
         under them.
         """
+        if self._changed_ns is None:
+            self._first_change_ns, self._was_lit = sent_ns, self._lit
         self._lit = any(lights.values())
         self._changed_ns = None if lighting_up else sent_ns
         self._begun_since = 0
@@ -90,12 +95,13 @@ class FrameContent:
     def _judge(self, sample: RawFrame) -> Content:
         if self._checker is None:
             return Content.NOT_CHECKED
-        return self._checker.check(sample.image, lit=self._is_lit(sample))
+        self._frame_lit = self._is_lit(sample)
+        return self._checker.check(sample.image, lit=self._frame_lit)
 
     @property
     def lit(self) -> bool:
         """Return whether the frame that was judged last was taken wholly under light."""
-        return self._lit and self._changed_ns is None
+        return self._frame_lit
 
     def overrule(self, content: Content, better: Content) -> Content:
         """Return what is known better of the frame judged last, and count it as that."""
@@ -105,12 +111,18 @@ class FrameContent:
         return better
 
     def _is_lit(self, sample: RawFrame) -> bool:
-        """Return whether a frame was taken wholly under light."""
+        """
+        Return whether a frame was taken wholly under light.
+
+        One that was waiting to be taken when a change was sent is of the light before.
+        """
+        if self._changed_ns is not None and sample.stamp_ns < self._first_change_ns:
+            return self._was_lit
         if self._changed_ns is not None and sample.stamp_ns >= self._changed_ns:
             self._begun_since += 1
             if self._begun_since > _WHOLLY_LIT:
                 self._changed_ns = None
-        return self.lit
+        return self._lit and self._changed_ns is None
 
 
 def describe_faults(counts: Mapping[Content, int]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _SEQUENCE_S, _QUICK_SEQUENCE_S = 60.0, 5.0
+_PICTURES_S, _QUICK_PICTURES_S = 15.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -33,3 +34,8 @@ class Settings:
     def sequence_s(self) -> float:
         """Return for how long frames are counted [s]."""
         return _QUICK_SEQUENCE_S if self.quick else _SEQUENCE_S
+
+    @property
+    def pictures_s(self) -> float:
+        """Return for how long each check of the lit pictures looks at them [s]."""
+        return _QUICK_PICTURES_S if self.quick else _PICTURES_S

@@ -15,6 +15,7 @@ from miniscope_ros.check import (
     light,
     optics,
     orientation,
+    pictures,
     readings,
     stream,
 )
@@ -64,6 +65,8 @@ CHECKS = (
     Check('mixing after a change', light.mixing, _LIT),
     Check('gain ladder', optics.gain_ladder, _LIT),
     Check('focus sweep', optics.focus_sweep, _LIT),
+    Check('pictures', pictures.pictures, _LIT),
+    Check('head stage', pictures.head_stage, _LIT),
     Check('dark after stop', darkness.after_stop, _LIT),
     Check('dark after SIGTERM', darkness.after_sigterm, _LIT, real_only=True),
     Check('dark after kill -9', darkness.after_kill, _LIT, real_only=True),

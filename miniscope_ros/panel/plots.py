@@ -46,7 +46,6 @@ class FrameSamples:
         self.turns: deque[Sample] = deque(maxlen=_MOST_SAMPLES)
         self._number = 0
         self._previous_ns = 0
-        self.contents: Counter[str] = Counter()
         self.evidences: Counter[str] = Counter()
         self.last: dict[str, Any] = {}
 
@@ -72,14 +71,12 @@ class FrameSamples:
     def _on_frame(self, frame: Any) -> None:
         stamp_ns = frame.header.stamp.sec * 1_000_000_000 + frame.header.stamp.nanosec
         if frame.frame_index == 0:
-            self.contents.clear()
             self.evidences.clear()
         elif self._previous_ns:
             interval_ms = (stamp_ns - self._previous_ns) / 1e6
             keep(self.frames, (
                 self._next(), [stamp_ns / 1e6, round(interval_ms, 3), frame.lost_before]))
         self._previous_ns = stamp_ns
-        self.contents[_name(Content, frame.content)] += 1
         if frame.lost_before:
             self.evidences[_name(Evidence, frame.loss_evidence)] += frame.lost_before
         self.last = {
@@ -101,7 +98,7 @@ class FrameSamples:
 
     def summary(self) -> dict[str, Any]:
         """Return counts since the first frame of this acquisition that was seen here."""
-        return {**self.last, 'contents': dict(self.contents), 'evidences': dict(self.evidences)}
+        return {**self.last, 'evidences': dict(self.evidences)}
 
 
 def keep(samples: deque[Sample], sample: Sample) -> None:

@@ -4,8 +4,9 @@
 from itertools import pairwise
 
 from miniscope_ros.acquisition.content import ContentChecker
+from miniscope_ros.acquisition.frame_content import FrameContent
 from miniscope_ros.daq.catalogue import load_catalogue
-from miniscope_ros.model import Content
+from miniscope_ros.model import Content, RawFrame, SourceInfo, StampSource
 import numpy as np
 from picture_damage import add_bands, deviation, Image, KINDS, misplace
 from picture_scenes import scene_frames
@@ -99,6 +100,39 @@ def test_moving_bands_are_found(amplitude: float, period: float) -> None:
     assert found >= 0.95 * len(frames[10:])
 
 
+@pytest.mark.parametrize('brightness', [0.45, 0.5])
+def test_moving_bands_are_found_where_pixels_are_clipped(brightness: float) -> None:
+    one, rng = checker(), np.random.default_rng(11)
+    frames = list(scene_frames(40, brightness=brightness))
+    assert 0.05 < np.mean(np.stack(frames) == 255) < 0.4
+    for image in frames[:10]:
+        assert one.check(image, lit=True) is Content.OK
+    found = [one.check(add_bands(image, 3.0, period, rng), lit=True) is Content.BANDED
+             for image in frames[10:] for period in (8.0, 21.0, 40.0, 101.0)]
+    assert np.mean(found) >= 0.95
+
+
+def test_a_change_of_light_makes_no_bands_where_pixels_are_clipped() -> None:
+    one = checker()
+    # From frame 107 to 112 the whole field gets 3 % brighter, and a third of it is clipped.
+    for image in scene_frames(60, seed=0, brightness=0.5, first=60):
+        assert one.check(image, lit=True) is Content.OK
+
+
+def test_a_picture_at_full_scale_repeats_nothing() -> None:
+    one = checker()
+    image = np.full((608, 608), 255, np.uint8)
+    image[300, 300:340] = 254
+    for _ in range(10):
+        assert one.check(image.copy(), lit=True) is Content.OK
+
+
+def test_a_black_picture_is_dark_although_it_repeats() -> None:
+    one = checker()
+    for _ in range(3):
+        assert one.check(np.zeros((608, 608), np.uint8), lit=True) is Content.DARK
+
+
 def test_a_dark_picture_is_a_fault_only_under_light() -> None:
     one = checker()
     dark = list(scene_frames(12, brightness=0.0))
@@ -109,6 +143,30 @@ def test_a_dark_picture_is_a_fault_only_under_light() -> None:
         assert one.check(image, lit=False) is Content.OK
     for image in scene_frames(3, brightness=0.02):
         assert one.check(image, lit=True) is Content.OK
+
+
+def test_a_frame_that_waited_is_of_the_light_before_a_change() -> None:
+    content = FrameContent()
+    content.begin_stream(SourceInfo(
+        width=608, height=608, encoding='mono8', device_type='', has_orientation=False,
+        frame_rate=30.0, has_blocks=True))
+    dark = iter(scene_frames(12, brightness=0.0))
+
+    def check(stamp_ns: int) -> Content:
+        return content.check(RawFrame(
+            image=next(dark), stamp_ns=stamp_ns, stamp_source=StampSource.BUFFER,
+            receive_ns=1000))
+
+    content.note_lights({'led': 20.0}, 100, lighting_up=True)
+    assert check(200) is Content.DARK
+    content.note_lights({'led': 0.0}, 500, lighting_up=False)
+    assert [check(400), content.lit] == [Content.DARK, True]
+    content.note_lights({'led': 20.0}, 600, lighting_up=False)
+    assert [check(450), check(550)] == [Content.DARK, Content.OK]
+    # The first one after the change may be of the light before, the second one of both.
+    assert [check(700), check(800), check(900)] == [Content.OK, Content.OK, Content.DARK]
+    content.note_lights({'led': 0.0}, 1000, lighting_up=False)
+    assert [check(950), check(1100), check(1200), check(1300)] == [Content.DARK, *3 * [Content.OK]]
 
 
 def test_the_same_bytes_twice_are_told_while_lit() -> None:
@@ -156,6 +214,18 @@ def test_what_has_no_blocks_is_not_checked() -> None:
     assert one.counts == {Content.NOT_CHECKED: 1}
     one.begin()
     assert not one.counts
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize('brightness', [0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 1.0, 1.5])
+def test_no_false_alarm_in_clipped_pictures(brightness: float) -> None:
+    false = 0
+    for seed in range(5):
+        one = checker()
+        for image in scene_frames(400, seed=seed, brightness=brightness):
+            false += one.check(image, lit=True) is not Content.OK
+    assert false == 0
 
 
 @pytest.mark.soak

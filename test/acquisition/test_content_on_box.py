@@ -6,7 +6,7 @@ from pathlib import Path
 from capturing import capture
 from miniscope_ros.acquisition.frame_accounting import Frame
 from miniscope_ros.acquisition.frame_content import describe_faults
-from miniscope_ros.model import Content
+from miniscope_ros.model import Content, Reason
 import numpy as np
 from picture_bank import make_bank, Places
 from picture_scenes import scene_frames
@@ -20,15 +20,21 @@ def test_the_content_of_known_frames_is_told_exactly(
     caplog.set_level('INFO')
     bank, expected = make_bank()
     with capture(tmp_path, image=bank, rate=60.0) as scope:
-        told = Places(bank, expected)
-        scope.ear.at_frame = lambda frame: told.add(
-            frame.sample.image, frame.content, frame.loss.lost)
+        told, stamps = Places(bank, expected), []
+
+        def add(frame: Frame) -> None:
+            stamps.append(frame.sample.stamp_ns)
+            told.add(frame.sample.image, frame.content, frame.loss.lost)
+
+        scope.ear.at_frame = add
         scope.start()
         scope.box.wait(lambda: len(told.frames) > KNOWN + 2 * len(bank), 40.0)
         scope.acquisition.deactivate()
         status = scope.status
+    dark_ns, = (change.event.sent_ns for change in scope.ear.changes
+                if change.event.control == 'led' and change.event.reason is Reason.STOP)
     assert told.frames
-    assert not told.wrong
+    assert not told.wrong(sum(stamp < dark_ns for stamp in stamps))
     faults = told.faults
     assert set(faults) == {Content.BLOCKS_MISPLACED, Content.DARK, Content.REPEATED}
     assert dict(status.contents) == faults

@@ -75,10 +75,24 @@ def check_no_frame_is_called_lit_before_it_is(scope: Capture, registers: dict[st
 def test_restarts_at_random_moments(
     tmp_path: Path, device_type: str, transport: str, count: int,
 ) -> None:
+    restart_often(tmp_path, count, device_type=device_type, transport=transport)
+
+
+@pytest.mark.parametrize('transport', ['v4l2', 'usb'])
+def test_restarts_on_open_ephys_firmware(tmp_path: Path, transport: str) -> None:
+    # Its state word says nothing of the head stage: the signs are those of the other firmware.
+    restart_often(tmp_path, 3, device_type='Miniscope_V4_BNO', transport=transport,
+                  open_ephys=True)
+
+
+def restart_often(
+    folder: Path, count: int, *, device_type: str, transport: str, open_ephys: bool = False,
+) -> None:
+    """Let the head stage restart so many times, and hold each frame against the truth."""
     values = VALUES[device_type]
     chance = random.Random(f'{device_type} {transport}')
-    with capture(tmp_path, values, transport=transport, device_type=device_type, image='lit',
-                 rate=0.0) as scope:
+    with capture(folder, values, transport=transport, device_type=device_type, image='lit',
+                 rate=0.0, open_ephys=open_ephys) as scope:
         scope.start()
         registers = expected(scope, values)
         scope.ear.wait_frames(10)
@@ -130,19 +144,28 @@ def test_a_sensor_that_loses_its_set_up_is_set_up_every_time(tmp_path: Path) -> 
         assert {one.frame.content for one in scope.ear.frames} == {Content.OK}
 
 
-def test_a_sudden_change_of_brightness_is_no_restart(tmp_path: Path) -> None:
-    """The lens is covered and uncovered, the user changes the light, frames get lost."""
+@pytest.mark.parametrize('frames', [
+    1000, pytest.param(72_000, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])])
+def test_a_sudden_change_of_brightness_is_no_restart(tmp_path: Path, frames: int) -> None:
+    """
+    Nothing that happens to a scene is taken for a restart.
+
+    The lens is covered and uncovered, the user changes the light, the animal rests, frames are
+    lost. 72,000 frames are an hour at 20 frames/s; the box sends them in less time.
+    """
     chance = random.Random(3)
-    with capture(tmp_path, image='lit', jitter=0.0002) as scope:
+    with capture(tmp_path, {'frame_rate': 20.0}, image='lit', jitter=0.0002) as scope:
         scope.start()
         scope.ear.wait_frames(20)
         before = len(scope.box.executed)
-        covered, sent = False, 0
-        for step in range(60):
+        covered, sent, step, last = False, 0, 0, scope.box.frame + frames
+        while scope.box.frame < last:
+            step += 1
             if step % 3 == 0:
                 covered = not covered
                 scope.box.cover(covered)
             elif step % 3 == 1:
+                scope.box.rest(chance.random() < 0.5)
                 value = chance.choice([0.0, 1.0, 20.0, 100.0])
                 scope.source.set_value('led', value)
                 sent += 1
@@ -167,7 +190,7 @@ class Frames:
         stage.note_rate(rate)
 
     def take(self, count: int, *, content: Content = Content.OK, period_ns: int = 0,
-             brown_out: bool = False, repair: bool = False) -> list[Content]:
+             brown_out: bool = False, repair: bool = False, lit: bool = True) -> list[Content]:
         """Let frames come; return the contents they are published with."""
         found = []
         for _ in range(count):
@@ -177,7 +200,7 @@ class Frames:
                 image=np.zeros((1, 1), np.uint8), stamp_ns=self.stamp_ns,
                 stamp_source=StampSource.BUFFER, receive_ns=self.stamp_ns, sequence=self.number)
             found.append(self.stage.observe(
-                sample, content=content, lit=True, brown_out=brown_out,
+                sample, content=content, lit=lit, brown_out=brown_out,
                 capture_index=self.number))
             if repair:
                 self.repair()
@@ -215,6 +238,27 @@ def test_each_sign_names_itself() -> None:
         frames.take(1, content=dark, period_ns=500_000_000)
 
     assert after(lose_on_the_way) is None
+
+
+def test_an_hour_of_a_scene_has_no_restart() -> None:
+    chance, frames = random.Random(5), Frames(HeadStage(30.0))
+    frames.take(20)
+    covered, lit = False, True
+    while frames.number < 72_000:
+        event = chance.choice(['cover', 'light', 'unfinished', 'lost', 'none'])
+        seen = {'content': Content.DARK if covered and lit else Content.OK, 'lit': lit}
+        if event == 'unfinished':
+            frames.take(1, period_ns=2 * frames.period_ns, **seen)
+        elif event == 'lost':
+            lost = chance.randrange(1, 12)
+            frames.number += lost
+            frames.take(1, period_ns=(lost + 1) * frames.period_ns, **seen)
+        covered ^= event == 'cover'
+        lit ^= event == 'light'
+        seen = {'content': Content.DARK if covered and lit else Content.OK, 'lit': lit}
+        for _ in range(chance.randrange(8, 25)):
+            frames.take(1, period_ns=round(frames.period_ns * chance.gauss(1.0, 0.01)), **seen)
+    assert frames.stage.restarts == 0 and frames.stage.sign is None
 
 
 def test_attempts_are_put_off_longer_and_longer_and_limited() -> None:

@@ -15,7 +15,7 @@ WITHIN = 2  # frames that may be lit after the input went low, but for the one i
 
 
 @pytest.mark.parametrize(('open_ephys', 'transport', 'bit'), [
-    (True, 'v4l2', 0), (True, 'v4l2', 1), (False, 'usb', 0)])
+    (True, 'v4l2', 0), (True, 'v4l2', 1), (True, 'usb', 1), (False, 'usb', 0)])
 def test_the_light_follows_the_input(
     tmp_path: Path, open_ephys: bool, transport: str, bit: int,
 ) -> None:

@@ -60,6 +60,17 @@ def freeze_readings(box: Box, line: str, program: 'subprocess.Popen[str]') -> No
         box.always(Fault.QUAT_FROZEN)
 
 
+def after(line: str, act: Callable[[Box], None]) -> OnLine:
+    """Return what acts once the scope was dark and lit again, after the line of one check."""
+    def on_line(box: Box, said: str, program: 'subprocess.Popen[str]') -> None:
+        if f' {line}  ' in said:
+            box.wait(lambda: box.led == 0.0, 60)
+            box.wait(lambda: box.led > 0.0, 60)
+            box.wait_frames(20)
+            act(box)
+    return on_line
+
+
 @dataclass
 class Case:
     """A fault, and the lines that it makes fail."""
@@ -96,7 +107,9 @@ CASES = {
     'no light in the picture': Case({'led ladder'}, {'image': 'ramp'}),
     'gains exchanged': Case(
         {'gain ladder'}, {}, own_type='{1: 225, 2: 228, 3.5: 36} -> {1: 36, 2: 228, 3.5: 225}'),
-    'lit after stop': Case({'dark after stop'}, {}, on_line=LightsUp('focus sweep', 1)),
+    'covered': Case({'pictures'}, {}, on_line=after('focus sweep', Box.cover)),
+    'restart': Case({'head stage'}, {}, on_line=after('pictures', Box.restart_head_stage)),
+    'lit after stop': Case({'dark after stop'}, {}, on_line=LightsUp('head stage', 1)),
     'lit after SIGTERM': Case(
         {'dark after SIGTERM'}, {}, on_line=LightsUp('dark after stop', 1)),
     'lit after lights_off': Case(

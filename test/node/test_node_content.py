@@ -5,6 +5,7 @@ from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from listening import Listener, stamp_ns
+from miniscope_msgs.msg import ControlChange
 from miniscope_ros.acquisition.frame_content import describe_faults
 from miniscope_ros.model import Content
 from node_process import scope_node
@@ -21,7 +22,7 @@ def test_the_content_of_known_frames_is_published_exactly(tmp_path: Path) -> Non
         assert ear.change_state('configure')
         images = ear.listen('image_raw', keep=lambda image: (
             stamp_ns(image), np.frombuffer(image.data, np.uint8).reshape(608, 608).copy()))
-        infos = ear.listen('frame_info')
+        infos, changes = ear.listen('frame_info'), ear.listen('control_changes')
         assert ear.change_state('activate')
         ear.wait_until(lambda: len(infos) > 2 * len(bank), 'the bank was sent twice')
         ear.wait_until(lambda: any(
@@ -32,10 +33,13 @@ def test_the_content_of_known_frames_is_published_exactly(tmp_path: Path) -> Non
         line = node.wait_for_output('acquisition ended')
         published = int(line.partition(' = ')[2].split()[0])
         ear.wait_until(lambda: len(infos) == len(images) == published, 'all arrived')
+        ear.wait_until(lambda: changes and changes[-1].reason == ControlChange.REASON_STOP,
+                       'the end is told')
+        dark_ns = stamp_ns(next(change for change in reversed(changes) if change.control == 'led'))
         told = Places(bank, expected)
         for (stamp, image), info in zip(images, infos, strict=True):
             assert stamp == stamp_ns(info)
             told.add(image, Content(info.content), info.lost_before)
-        assert not told.wrong
+        assert not told.wrong(sum(stamp < dark_ns for stamp, _ in images))
         assert set(told.faults) == {Content.BLOCKS_MISPLACED, Content.DARK, Content.REPEATED}
         assert line.endswith(f'; faulty pictures: {describe_faults(told.faults)}')

@@ -1,6 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""A sweep of a whole node on a virtual DAQ box that is unplugged; and without tifffile."""
+"""A sweep of a whole node on a virtual DAQ box that is unplugged."""
 from pathlib import Path
 
 from box_scope import CONTROL_ORDER

@@ -2,10 +2,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The page with a box that is unplugged, and with a recording that is replayed."""
 from pathlib import Path
+import re
 
-from browser import browser, needs_browser
+from browser import browser, needs_browser, Page
+from listening import Listener
+from miniscope_ros.model import Content
 from node_process import scope_node
 from panel_process import panel
+from picture_bank import make_bank
 from recording_folders import scenes, write_miniscope_daq
 from virtual_daq import BoxConfig, VirtualDaq
 
@@ -28,6 +32,54 @@ def test_unplugged_and_back(tmp_path: Path) -> None:
         page.wait_until_live()
         page.wait_for_text('#light-state', 'DARK')
         assert not rig.box.led, 'led is 0 now, so it stays dark'
+
+
+def test_faulty_pictures_are_counted_although_nobody_looked(tmp_path: Path) -> None:
+    bank, _ = make_bank()
+    with VirtualDaq(tmp_path, [BoxConfig(image=bank, rate=30.0)]), Listener() as ear, \
+            scope_node({'led': 20.0, 'diagnostics_period': 0.2}):
+        infos = ear.listen('frame_info')
+        ear.wait_until(lambda: len({info.content for info in infos} - {int(Content.OK)}) == 3,
+                       'three kinds of faults have come')
+        ear.hush(infos)
+        with panel(tmp_path) as served, browser(served.address) as page:
+            page.wait_until_live()
+            page.press('2')
+            page.wait(lambda: re.fullmatch(
+                r'\d+ blocks misplaced, \d+ dark, \d+ repeated', fact(page, 'faulty pictures')),
+                'the faults are shown')
+            assert is_warning(page, 'faulty pictures')
+
+
+def test_restarts_of_the_head_stage_are_counted(tmp_path: Path) -> None:
+    with VirtualDaq(tmp_path, [BoxConfig(image='lit', rate=0.0)]) as rig, \
+            scope_node({'led': 20.0, 'diagnostics_period': 0.2}), panel(tmp_path) as served, \
+            browser(served.address) as page:
+        page.wait_until_live()
+        page.press('2')
+        page.wait(lambda: fact(page, 'head stage restarts') == '0', 'there was none')
+        assert fact(page, 'faulty pictures') == 'none'
+        assert not is_warning(page, 'head stage restarts')
+        rig.box.restart_head_stage()
+        page.wait(lambda: fact(page, 'head stage restarts') == '1', 'it is counted')
+        assert is_warning(page, 'head stage restarts')
+        # Frames until all values are back are dark.
+        page.wait(lambda: re.fullmatch(r'\d+ dark', fact(page, 'faulty pictures')),
+                  'its dark frames are counted')
+
+
+def fact(page: Page, title: str) -> str:
+    """Return the value of one fact of the pane Trust; empty: there is none."""
+    return str(page.run(f'{_FACT} return one ? one.querySelector("b").textContent : "";', title))
+
+
+def is_warning(page: Page, title: str) -> bool:
+    """Return whether a fact is marked."""
+    return bool(page.run(f'{_FACT} return one.classList.contains("warning");', title))
+
+
+_FACT = ('const one = [...document.querySelectorAll(".fact")].find('
+         '(each) => each.querySelector("small").textContent === arguments[0]);')
 
 
 def test_replay(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 """What stands beside the frames: read by pandas, neuroconv and PyAV, row by row as recorded."""
 import json
 from pathlib import Path
+import re
 
 from exported_tables import read_table
 from miniscope_ros.commands.export_bag import DONE, FAILED, main, NOT_GOOD
+from miniscope_ros.model import Content
 import numpy as np
 import pytest
 from recorded_bag import EPOCH_NS, Scope, write_bag
@@ -51,6 +53,18 @@ def test_frames_as_recorded(tmp_path: Path) -> None:
     old = read_table(out / 'miniscope' / 'timeStamps.csv')
     assert list(old) == ['Frame Number', 'Time Stamp (ms)', 'Buffer Index', 'DAQ Frame Number']
     assert old['DAQ Frame Number'].tolist() == expected['Device Frame Count']
+
+
+def test_every_content_is_in_table_and_report(tmp_path: Path) -> None:
+    kinds = [kind for kind in Content if kind not in (Content.NOT_CHECKED, Content.OK)]
+    content = {2 * n: int(kind) for n, kind in enumerate(kinds)}
+    out = exported(tmp_path, Scope(frames=10, content=content))
+    table = read_table(out / 'miniscope' / 'frames.csv')
+    assert table['Content'].tolist() == [
+        Content(content.get(n, Content.OK)).name.lower() for n in range(10)]
+    report = (out / 'report.txt').read_text()
+    assert re.search(rf'pictures +{10 - len(kinds)} whole, 0 not checked', report)
+    assert len(re.findall(r'\b1 pictures ', report)) == len(kinds) == 4
 
 
 def test_a_resting_animal_has_an_orientation(tmp_path: Path) -> None:

@@ -2,16 +2,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Frames of which is known what they show, for a virtual box to send in turn."""
 from collections import Counter
+from itertools import cycle
 
 from miniscope_ros.model import Content
 import numpy as np
-from picture_damage import deviation, Image, misplace
+from picture_damage import deviation, Image, KINDS, misplace
 from picture_scenes import scene_frames
+
+_CLEAR = 6.0  # [grey values] deviation of damage that must be found
 
 
 def make_bank() -> tuple[Image, list[Content]]:
     """
     Return frames of a scope, (frames, height, width), and what each shows.
+
+    Blocks are misplaced in each of the ways in which that can happen.
 
     The first pixel of each is its place, so that no two are equal that are not meant to be.
     """
@@ -26,13 +31,15 @@ def make_bank() -> tuple[Image, list[Content]]:
         bank.append(image)
         contents.append(content)
 
-    good = list(scene_frames(20))
+    good = list(scene_frames(6 * len(KINDS)))
+    kinds = cycle(KINDS)
     add(good[0], Content.OK)
     for place in range(1, len(good)):
         before, image = good[place - 1], good[place]
         if place % 6 == 2:
-            damaged = misplace('all pairs', before, image, rng)
-            assert deviation(damaged, image) > 5
+            kind, damaged = next(kinds), image
+            while deviation(damaged, image) <= _CLEAR:
+                damaged = misplace(kind, before, image, rng)
             add(damaged, Content.BLOCKS_MISPLACED)
         elif place % 6 == 4:
             add(np.zeros_like(image), Content.DARK)
@@ -49,7 +56,7 @@ class Places:
 
     def __init__(self, bank: Image, expected: list[Content]) -> None:
         self.frames: list[tuple[int, Content]] = []  # place in the bank and what was told
-        self.wrong: list[tuple[int, Content]] = []  # of these, what is not as expected
+        self._wrong: list[int] = []  # which of these are not as expected
         self._bank = bank
         self._expected = expected
         self._place = -1
@@ -64,7 +71,15 @@ class Places:
         self._place = place
         self.frames.append((place, content))
         if follows and content is not self._expected[place]:
-            self.wrong.append(self.frames[-1])
+            self._wrong.append(len(self.frames) - 1)
+
+    def wrong(self, lit: int) -> list[tuple[int, Content]]:
+        """
+        Return what is not as expected, of so many frames that began under the light.
+
+        What begins after LED dark was sent may be half lit: it can neither be dark nor repeat.
+        """
+        return [self.frames[number] for number in self._wrong if number < lit]
 
     @property
     def faults(self) -> dict[Content, int]:

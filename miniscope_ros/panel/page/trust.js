@@ -6,8 +6,7 @@ import { bytes, duration, el, fill, MARKS } from './dom.js';
 
 const TITLES = { device: 'Device', acquisition: 'Frames', orientation: 'Orientation', light: 'Light',
   picture: 'Picture', time: 'Time' };
-const CONTENT_WORDS = { blocks_misplaced: 'blocks misplaced', banded: 'banded', dark: 'dark',
-  repeated: 'repeated', not_checked: 'not checked', ok: 'ok' };
+const FAULTS = ['blocks misplaced', 'banded', 'dark', 'repeated'];  // as /diagnostics names them
 const LOW_DISK_S = 1800;
 
 function fact(title, value, isBad = false, hint = '') {
@@ -23,6 +22,15 @@ function part(name, { level, message }) {
 function details(name, { values }) {
   return el('section', {}, el('h2', {}, TITLES[name] || name), el('table', {}, ...Object.entries(values).map(
     ([key, value]) => el('tr', {}, el('th', {}, key), el('td', {}, value)))));
+}
+
+/** Say what the pictures of the acquisition show: the node's own account, whoever looks. */
+function describeContent(scope) {
+  const counts = scope.parts.picture?.values || {};
+  const found = FAULTS.filter((words) => Number(counts[words]) > 0);
+  if (found.length) return { content: found.map((words) => `${counts[words]} ${words}`).join(', '), isFaulty: true };
+  if (!(FAULTS[0] in counts)) return { content: 'no frame is published', isFaulty: false };
+  return { content: scope.seen.content === 'not_checked' ? 'not checked' : 'none', isFaulty: false };
 }
 
 /** The pane that shows at a glance whether all is well. */
@@ -58,16 +66,16 @@ export class TrustPane {
       const count = frames[`lost by ${kind}`] ?? frames[`lost ${kind}`];
       return Number(count) ? `${count} ${kind}` : '';
     }).filter(Boolean).join(', ');
-    const contents = Object.entries(seen.contents || {});
-    const odd = contents.filter(([kind]) => kind !== 'ok' && kind !== 'not_checked');
-    const content = odd.length ? odd.map(([kind, count]) => `${count} ${CONTENT_WORDS[kind] || kind}`).join(', ')
-      : (contents.length ? CONTENT_WORDS[contents.at(-1)[0]] || '?' : 'not seen');
+    const restarts = device['head stage restarts'];
+    const { content, isFaulty } = describeContent(scope);
     const turn = scope.parts.orientation;
     const facts = [
       fact('frames published', frames.published), fact('frames captured', frames.captured),
       fact(evidence ? `lost: ${evidence}` : 'lost', frames.lost, lost > 0, 'Since activation, by the evidence of the loss'),
       fact('received damaged', frames['damaged since start'], Number(frames['damaged since start']) > 0),
-      fact('content, while looked at', content, odd.length > 0, 'What the pictures themselves show'),
+      fact('faulty pictures', content, isFaulty, 'What the pictures themselves show, since activation'),
+      fact('head stage restarts', restarts, Number(restarts) > 0,
+        'Since the node was configured: it lost its power for a moment, and was set up again'),
       fact('frames/s measured', frames['rate measured [frames/s]']),
       fact('orientation', turn ? turn.values.state || turn.message : '?', turn && turn.level !== 'ok', turn ? turn.message : ''),
       fact('device type', device['device type'] || scope.metadata.deviceType),
