@@ -42,6 +42,7 @@ class Terminal:
         self._lock = threading.Lock()
         self._rewrites = sys.stdout.isatty()
         self._status = ''
+        self._turn = 0
 
     def say(self, text: str) -> None:
         """Print a line above the status."""
@@ -51,16 +52,28 @@ class Terminal:
             sys.stdout.write(f'{text}\n{self._status}')
             sys.stdout.flush()
 
-    def show(self, status: str) -> None:
-        """Show how things are, in place of what was shown before."""
+    def show(self, statuses: list[str]) -> None:
+        """Show how things are in place of what was shown before; in turn where they do not fit."""
+        status = ' | '.join(statuses)
         with self._lock:
             if self._rewrites:
                 width = shutil.get_terminal_size().columns - 1
+                if len(status) > width:
+                    self._turn += 1
+                    status = statuses[self._turn % len(statuses)]
                 self._status = status[:width]
                 sys.stdout.write(f'\r\x1b[K{self._status}')
             else:
                 sys.stdout.write(f'{status}\n')
             sys.stdout.flush()
+
+    def end_status(self) -> None:
+        """Take the status away: it is true no more."""
+        with self._lock:
+            if self._rewrites:
+                sys.stdout.write('\r\x1b[K')
+                sys.stdout.flush()
+            self._status = ''
 
     @property
     def period(self) -> float:
@@ -253,7 +266,7 @@ def visibility() -> str:
 
 
 def run(programs: list[Program], terminal: Terminal, stop: threading.Event,
-        report: Callable[[], str]) -> None:
+        report: Callable[[], list[str]]) -> None:
     """Tell how things are until stop, or until a program ends."""
     while all(program.status is None for program in programs) and not stop.wait(terminal.period):
         terminal.show(report())
@@ -279,6 +292,7 @@ def main() -> int:
         with watching() as report:
             run(programs, terminal, stop, report)
     finally:
+        terminal.end_status()
         for program in programs or [panel]:
             with contextlib.suppress(ProcessLookupError):
                 statuses.append(program.end())

@@ -1,6 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What arrives of all scopes, in one line."""
+"""What arrives of all scopes, in a line of each."""
 from collections.abc import Callable, Iterator
 import contextlib
 from threading import Thread
@@ -72,18 +72,18 @@ class Watch(Node):
         super().__init__('run_status', start_parameter_services=False)
         self._scopes: dict[str, Counts] = {}
 
-    def report(self) -> str:
-        """Return how all scopes do."""
+    def report(self) -> list[str]:
+        """Return how each scope does."""
         for topic, kinds in self.get_topic_names_and_types():
             scope = topic.removesuffix(MARK)
             if 'miniscope_msgs/msg/Controls' in kinds and scope not in self._scopes:
                 self._scopes[scope] = Counts(self, scope)
-        return ' | '.join(counts.report() for counts in self._scopes.values()) or 'no scope yet'
+        return [counts.report() for counts in self._scopes.values()] or ['no scope yet']
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[Callable[[], str]]:
-    """Give a function that tells in one line how all scopes do."""
+def watching() -> Iterator[Callable[[], list[str]]]:
+    """Give a function that tells in a line of each how all scopes do."""
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = Watch()
 

@@ -101,7 +101,11 @@ def common_specs(frame_prefix: str) -> list[ParameterSpec]:
             maximum=100.0,
         ),
         ParameterSpec(
-            'display.jpeg_quality', 85, 'of image_display/compressed', minimum=1, maximum=100
+            'display.jpeg_quality',
+            97,  # the lowest that keeps the sensor's noise: docs/panel.md
+            'of image_display/compressed; lower: fewer bytes, smoother noise',
+            minimum=1,
+            maximum=100,
         ),
         ParameterSpec(
             'display.max_rate',

@@ -10,18 +10,21 @@ node of its own for what it asks of the scopes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+import contextlib
 from dataclasses import replace
 from datetime import datetime
 import json
 import logging
 from queue import Empty, SimpleQueue
 from threading import Event, Lock
+import time
 from typing import Any, NamedTuple
 
 from miniscope_msgs.msg import Note, RecordingStatus
 from miniscope_msgs.srv import StartRecording
-from miniscope_ros.errors import Interrupted, MiniscopeError
+from miniscope_ros.errors import DeviceError, Interrupted, MiniscopeError
 from miniscope_ros.session.graph import Graph
+from miniscope_ros.session.guard import free_bytes
 from miniscope_ros.session.notes import session_data
 from miniscope_ros.session.recording import (
     check_start,
@@ -48,6 +51,8 @@ _LATCHED = QoSProfile(
 _NOTES = QoSProfile(
     depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
 _IDLE_S = 0.1
+_ROOM_S = 2.0  # between two looks at the room on the disk while nothing is recorded
+_ROOM_CHANGE = 1e7  # [bytes] a smaller change of the room is not reported
 _ANSWER_S = 120.0
 
 
@@ -88,7 +93,9 @@ class SessionNode(Node):  # type: ignore[misc]
         self._own_topics = tuple(
             f'{self.get_fully_qualified_name()}/{topic}'
             for topic in ('metadata', 'notes', 'status'))
+        self._room_at = -_ROOM_S  # monotonic [s]
         self._publish(self.status)
+        self._tell_room()
         self._publish_metadata({})
 
     # What others ask, in threads of the executor
@@ -168,6 +175,7 @@ class SessionNode(Node):  # type: ignore[misc]
                 request = self._requests.get(timeout=_IDLE_S)
             except Empty:
                 is_well()
+                self._tell_room()
                 continue
             try:
                 again = self._record(
@@ -238,6 +246,18 @@ class SessionNode(Node):  # type: ignore[misc]
             as_json(content), sort_keys=False, allow_unicode=True)}
 
     # What it says
+
+    def _tell_room(self) -> None:
+        """Report the room on the disk that the next recording would find, where it has changed."""
+        now = time.monotonic()
+        if now - self._room_at < _ROOM_S:
+            return
+        self._room_at = now
+        folder = folder_name(self._session.record, self._session.session, '', datetime.now())
+        with contextlib.suppress(DeviceError):  # a start says why the disk cannot be asked
+            free = free_bytes(folder)
+            if abs(free - self.status.free_bytes) >= _ROOM_CHANGE:
+                self._publish(replace(self.status, free_bytes=free))
 
     def _publish(self, status: Status) -> None:
         self.status = status

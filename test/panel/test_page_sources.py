@@ -32,6 +32,7 @@ def test_unplugged_and_back(tmp_path: Path) -> None:
         page.wait_until_live()
         page.wait_for_text('#light-state', 'DARK')
         assert not rig.box.led, 'led is 0 now, so it stays dark'
+        page.wait_for_text('#notice', 'The light is off now')
 
 
 def test_faulty_pictures_are_counted_although_nobody_looked(tmp_path: Path) -> None:

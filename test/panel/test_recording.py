@@ -5,12 +5,14 @@ from collections.abc import Iterator
 import contextlib
 import json
 from pathlib import Path
+import re
 
 from browser import browser, needs_browser, Page
 from node_process import NodeProcess, scope_node
 from panel_process import panel
 import pytest
 from recording_sessions import messages, write_session
+from virtual_daq import BoxConfig, VirtualDaq
 
 pytestmark = needs_browser
 
@@ -87,3 +89,47 @@ def test_without_a_session_node(tmp_path: Path) -> None:
         assert not page.find('#record-start').is_enabled()
         with session(tmp_path):
             page.wait(lambda: page.find('#record-start').is_enabled(), 'it was found')
+
+
+def test_room_on_the_disk_is_shown_before_a_recording(desk: Page) -> None:
+    desk.wait(lambda: re.search(r'[1-9][\d.]* [kMGT]B ?free', desk.text('#record-state')),
+              'the room on the disk is shown')
+    assert 'not known yetper second' in desk.text('#record-state')
+    desk.press('2')
+    desk.wait(lambda: re.search(r'[1-9][\d.]* [kMGT]B ?free', desk.text('#panes')),
+              'it is shown beside what else shows whether all is well')
+
+
+def choose_trigger(page: Page, number: int) -> None:
+    """Choose a digital input as the trigger, as a hand does; -1: none."""
+    from selenium.webdriver.support.ui import Select
+    Select(page.find('#record-trigger')).select_by_value(str(number))
+
+
+def test_trigger_that_the_scope_lacks_is_refused(desk: Page) -> None:
+    desk.wait(lambda: desk.find('#record-trigger').is_displayed(), 'there is a choice')
+    choose_trigger(desk, 0)
+    desk.wait_for_text('#notice', 'this source has no digital inputs')
+    desk.wait(lambda: desk.find('#record-trigger').get_attribute('value') == '-1',
+              'what is in force is shown again')
+
+
+def test_trigger_starts_and_stops_a_recording(tmp_path: Path) -> None:
+    with VirtualDaq(tmp_path, [BoxConfig(open_ephys=True, rate=30.0)]) as rig, \
+            scope_node({'led': 20.0, 'device': rig.box.by_path}), session(tmp_path), \
+            panel(tmp_path / 'data') as served, browser(served.address) as page:
+        page.wait_until_live()
+        page.press('4')
+        page.wait(lambda: page.find('#record-trigger').is_displayed(), 'there is a choice')
+        choose_trigger(page, 1)
+        page.wait_for_text('#notice', 'Start waits for digital input 1')
+        page.click('#record-start')
+        page.wait_for_text('#record-badge', 'waits for trigger')
+        rig.box.trigger(0b10)
+        page.wait_for_text('#record-badge', 'REC')
+        rig.box.trigger(0)
+        page.wait_for_text('#record-badge', 'waits for trigger')  # the next one
+        page.click('#record-stop')
+        page.wait(lambda: not page.find('#record-badge').is_displayed(), 'it waits no more')
+        choose_trigger(page, -1)
+        page.wait_for_text('#notice', 'no trigger')

@@ -1,16 +1,20 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """The commands that build and test from a checkout, where they are most easily broken."""
+import fcntl
 import os
 from pathlib import Path
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,3 +109,41 @@ def test_make_run_ends_where_the_scope_cannot_start() -> None:
     result = run_tool('led:=500')
     assert result.returncode == 1
     assert 'led cannot be' in result.stdout
+
+
+def test_make_run_with_a_session_of_two_scopes_on_a_narrow_terminal(tmp_path: Path) -> None:
+    file = tmp_path / 'session.yaml'
+    file.write_text(yaml.safe_dump({
+        'record': {'folder': str(tmp_path / '{time}')},
+        'scopes': [{'name': name, 'parameters': {'source': 'simulated', 'led': led}}
+                   for name, led in (('left', 3.0), ('right', 4.0))]}))
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
+    with subprocess.Popen(
+            [sys.executable, ROOT / 'tools' / 'run.py', '--session', file],
+            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as process:
+        os.close(theirs)
+        text = ''
+        told = False
+        while True:
+            try:
+                text += os.read(ours, 65536).decode(errors='replace')
+            except OSError:  # the other end is closed
+                break
+            seen = [re.search(rf'/{name}: frame \d+, .*, led {led}, orientation', text)
+                    for name, led in (('left', 3), ('right', 4))]
+            if all(seen) and not told:
+                told = True
+                process.send_signal(signal.SIGINT)
+        os.close(ours)
+        assert process.wait() == 0, text
+    assert re.search(r'Ended, with exit status: session 0, panel 0\.\s*$', text), (
+        'the end is the last line, and no state is shown that is over')
+
+
+def test_make_run_ends_where_the_session_file_is_broken(tmp_path: Path) -> None:
+    file = tmp_path / 'session.yaml'
+    file.write_text('scopes:\n- name: a\n  bogus: 1\n')
+    result = run_tool('--session', str(file))
+    assert result.returncode == 1
+    assert 'scopes[0].bogus: is unknown; there are name' in result.stdout

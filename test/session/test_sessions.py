@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Recordings of simulated scopes: started, stopped, joined, split, timed; what is in the bag."""
 import json
+import os
 from pathlib import Path
 import re
+import shutil
 import signal
 
 from listening import Listener, stamp_ns
@@ -282,3 +284,16 @@ def check_gap(bag: Path, runs: list[list[int]]) -> float:
     began_ns = stamp_ns(after[0]) - round(after[0].time_ms * 1e6)
     assert began_ns - stamp_ns(before[-1]) > 5e8  # a node takes longer than that to start
     return (stamp_ns(after[0]) - stamp_ns(before[-1])) / 1e9
+
+
+def test_room_on_the_disk_is_told_while_nothing_is_recorded(tmp_path: Path) -> None:
+    with session_node(write_session(tmp_path, {'a': {}})) as session:
+        first = session.ear.wait_until(
+            lambda: next((status for status in session.statuses if status.free_bytes), None),
+            'the room is told')
+        assert first.state == RecordingStatus.IDLE
+        assert first.free_bytes == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.2)
+        with (tmp_path / 'large').open('wb') as file:
+            os.posix_fallocate(file.fileno(), 0, 100_000_000)
+        session.ear.wait_until(
+            lambda: session.statuses[-1].free_bytes != first.free_bytes, 'the change is told')

@@ -25,9 +25,11 @@ let selected = null;
 let recording = null;
 let pane = 'Controls';
 let noticeTimer = 0;
+let lightAlarm = null;  // the scopes of which the notice says that their light may be on
 
 function tell({ ok, text }) {
   if (!text) return;
+  lightAlarm = null;
   const notice = byId('notice');
   clearTimeout(noticeTimer);
   fill(notice, el('span', {}, ok ? text : `▲ ${text}`), el('button', { type: 'button', onclick: () => { notice.hidden = true; } }, 'Close'));
@@ -118,6 +120,8 @@ function showLight() {
   badge.className = `light ${light}`;
   badge.title = connection.alive ? `${worst.name}: ${worst.lightText}` : 'There is no connection with the panel.';
   setText(badge, LIGHT_WORDS[light] + (states.length > 1 ? ` (${worst.name})` : ''));
+  const confirmed = ['dark', 'none'].includes(light) && lightAlarm?.every((name) => tiles.has(name));
+  if (confirmed) tell({ ok: true, text: 'The light is off now: every scope confirms it.' });
 }
 
 const handlers = {
@@ -167,6 +171,7 @@ async function lightsOut() {
   const answer = await connection.ask('lightsOut');
   button.ariaBusy = 'false';
   tell(answer.ok ? answer : { ok: false, text: answer.text.includes('MAY BE ON') ? answer.text : `THE LIGHT MAY BE ON: ${answer.text}` });
+  if (!answer.ok) lightAlarm = [...tiles.keys()];
 }
 
 byId('lights-out').addEventListener('click', lightsOut);

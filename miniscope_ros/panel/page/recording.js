@@ -3,6 +3,7 @@
 // Recording: session data, start, stop, notes, and what became of the last recording.
 
 import { bytes, duration, el, fill, setText } from './dom.js';
+import { TriggerChoice } from './trigger.js';
 
 const RUNNING = ['waiting for trigger', 'starting', 'recording', 'stopping'];
 const LABELS = { brain_area: 'brain area' };
@@ -24,12 +25,14 @@ export class RecordingPane {
     this.noteButton = el('button', { type: 'button', id: 'note-send', onclick: () => this.note() }, 'Note');
     this.status = el('div');
     this.finished = el('div', { id: 'finished' });
+    this.trigger = new TriggerChoice(connection, tell);
     const field = (input, text) => el('div', {}, el('label', { htmlFor: input.id }, text), input);
     const row = el('div', { className: 'control' }, el('div', { className: 'row' }, this.noteText, this.noteButton));
     this.noteText.style.flex = '1';
     this.element = el('div', { className: 'pane' }, this.status,
       el('div', { className: 'buttons' }, this.startButton, this.stopButton), row, this.finished,
       el('h2', {}, 'Recording'), el('div', { className: 'form' }, field(this.name, 'folder'), field(this.minutes, 'minutes')),
+      this.trigger.element,
       el('h2', {}, 'Session', el('small', {}, 'kept for the next time')), this.form);
   }
 
@@ -76,6 +79,7 @@ export class RecordingPane {
   }
 
   show(tile, recording) {
+    this.trigger.show(tile);
     if (!recording) return;
     this.fillForm(recording.form);
     const { status, finished } = recording;
@@ -96,8 +100,8 @@ export class RecordingPane {
         el('code', {}, 'ros2 run miniscope_ros session_node'), ' or ', el('code', {}, 'make run'), '.')];
     }
     const facts = [['state', status.state ?? '?'], ['duration', duration(status.duration)],
-      ['written', bytes(status.bytes)], ['per second', bytes(status.rate)], ['free', bytes(status.free)],
-      ['time left', status.secondsLeft === null ? 'unknown' : duration(status.secondsLeft)]];
+      ['written', bytes(status.bytes)], ['per second', Number.isFinite(status.rate) ? bytes(status.rate) : 'not known yet'], ['free', bytes(status.free)],
+      ['time left', status.secondsLeft === null ? 'not known yet' : duration(status.secondsLeft)]];
     if (stopsIn !== null && running) facts.push(['stops in', duration(stopsIn)]);
     const made = [el('div', { className: 'facts', id: 'record-state' }, ...facts.map(([name, value]) => el('div', { className: 'fact' }, el('b', {}, value), el('small', {}, name))))];
     if (status.message) made.push(el('p', { className: status.state === 'failed' ? 'refusal' : 'quiet' }, status.message));

@@ -87,7 +87,8 @@ export class TrustPane {
     if (status && status.free !== undefined) {
       const left = status.secondsLeft;
       facts.push(fact('free on the disk', bytes(status.free)),
-        fact('time left on the disk', left === null ? 'unknown' : duration(left), left !== null && left < LOW_DISK_S));
+        fact('time left on the disk', left === null ? 'not known yet' : duration(left), left !== null && left < LOW_DISK_S,
+        'Known while a recording runs'));
     }
     return facts;
   }
