@@ -21,6 +21,7 @@ from miniscope_ros.daq.control import Control, LIGHTS, show, Slot, Template
 from miniscope_ros.daq.packets import check, Packet, parse, START_ORIENTATION
 from miniscope_ros.errors import ConfigurationError, DeviceError
 from miniscope_ros.regular import read_bytes
+from miniscope_ros.yaml_text import FAULTS
 import yaml
 
 __all__ = ['Control', 'DeviceType', 'LIGHTS', 'load_catalogue', 'SIZES']
@@ -100,8 +101,7 @@ class _Loader(yaml.SafeLoader):
 def _read_types(file: str, content: bytes) -> dict[str, DeviceType]:
     try:
         data = yaml.load(content, _Loader)
-    except (yaml.YAMLError, ValueError, LookupError, TypeError, ArithmeticError,
-            AttributeError, RecursionError) as error:
+    except FAULTS as error:
         mark = getattr(error, 'problem_mark', None)
         line = f'line {mark.line + 1}: ' if mark else ''
         problem = ' '.join(str(getattr(error, 'problem', None) or error).split())

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 import math
 import os
 from pathlib import Path
+import reprlib
 from typing import Any
 
 from ament_index_python.packages import get_package_share_directory, PackageNotFoundError
 from miniscope_ros.errors import DeviceError
+from miniscope_ros.yaml_text import read_yaml
 from sensor_msgs.msg import CameraInfo
 import yaml
 
@@ -20,11 +22,11 @@ _MATRICES = {
     'rectification_matrix': ('r', 3, 3),
     'projection_matrix': ('p', 3, 4),
 }
-_LARGEST_FILE = 1_000_000  # [bytes]; a calibration has about 1000
+_LARGEST_FILE = 65_536  # [characters]; a calibration has about 1000
 _LARGEST_SIDE = 65_535  # [pixels]
-_FAULTS = (  # what yaml.safe_load and the conversions raise for content that is no calibration
-    yaml.YAMLError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError,
-    AssertionError)
+_MOST_COEFFICIENTS = 100  # of the distortion; the largest model of OpenCV has 14
+_FAULTS = (  # what the conversions raise for content that is no calibration
+    LookupError, TypeError, ValueError, ArithmeticError, AssertionError)
 
 
 def load_camera_info(url: str) -> CameraInfo:
@@ -38,10 +40,10 @@ def load_camera_info(url: str) -> CameraInfo:
         return message
     path = calibration_path(url)
     try:
-        data = yaml.safe_load(_read(path))
+        data = read_yaml(_read(path))
         message.width = _side(data, 'image_width')
         message.height = _side(data, 'image_height')
-        message.distortion_model = str(data['distortion_model'])
+        message.distortion_model = _text(data, 'distortion_model')
         message.d = _numbers(data['distortion_coefficients']['data'])
         for key, (name, rows, columns) in _MATRICES.items():
             setattr(message, name, _matrix(data, key, rows * columns))
@@ -52,6 +54,9 @@ def load_camera_info(url: str) -> CameraInfo:
         raise DeviceError(
             f'camera_info_url {url}: {path} is no calibration of camera_calibration: '
             f'{type(error).__name__} {error}') from error
+    if problem := why_unusable(message):
+        raise DeviceError(
+            f'camera_info_url {url}: {path} is no calibration of camera_calibration: {problem}')
     return message
 
 
@@ -70,9 +75,14 @@ def fit_camera_info(message: CameraInfo, width: int, height: int) -> tuple[Camer
     return CameraInfo(width=width, height=height), warning
 
 
-def is_finite(message: CameraInfo) -> bool:
-    """Return whether all values of a calibration are numbers."""
-    return all(map(math.isfinite, (*message.d, *message.k, *message.r, *message.p)))
+def why_unusable(message: CameraInfo) -> str:
+    """Return what is wrong with the values of a calibration, or an empty text."""
+    if len(message.d) > _MOST_COEFFICIENTS:
+        return (f'it has {len(message.d)} distortion coefficients; at most {_MOST_COEFFICIENTS} '
+                'are taken')
+    if not all(map(math.isfinite, (*message.d, *message.k, *message.r, *message.p))):
+        return 'it holds values that are no finite numbers'
+    return ''
 
 
 def save_camera_info(message: CameraInfo, path: Path, name: str) -> None:
@@ -120,8 +130,17 @@ def _read(path: Path) -> str:
 def _side(data: dict[str, Any], key: str) -> int:
     value = data[key]
     if type(value) is not int or not 1 <= value <= _LARGEST_SIDE:
-        raise ValueError(f'{key} is {value!r}; it has to be 1 to {_LARGEST_SIDE}')
+        raise ValueError(
+            f'{key} is {reprlib.repr(value)}; it has to be 1 to {_LARGEST_SIDE}')
     return int(value)
+
+
+def _text(data: dict[str, Any], key: str) -> str:
+    value = data[key]
+    # What cannot be printed can mostly not be published, either.
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f'{key} is {reprlib.repr(value)}; it has to be a text')
+    return value
 
 
 def _matrix(data: dict[str, Any], key: str, length: int) -> list[float]:
@@ -132,10 +151,7 @@ def _matrix(data: dict[str, Any], key: str, length: int) -> list[float]:
 
 
 def _numbers(values: Sequence[Any]) -> list[float]:
-    numbers = [float(value) for value in values]
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError(f'{values} are not all finite numbers')
-    return numbers
+    return [float(value) for value in values]
 
 
 def _table(values: Sequence[float], rows: int, columns: int) -> dict[str, Any]:

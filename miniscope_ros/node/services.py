@@ -12,7 +12,7 @@ from typing import Any
 
 from miniscope_ros.acquisition.states import CaptureState
 from miniscope_ros.errors import ConfigurationError, MiniscopeError
-from miniscope_ros.node.camera_info import calibration_path, is_finite, save_camera_info
+from miniscope_ros.node.camera_info import calibration_path, save_camera_info, why_unusable
 from miniscope_ros.node.image_saver import write_png
 from miniscope_ros.node.open_scope import OpenScope
 from miniscope_ros.node.publishers import Publishers
@@ -121,8 +121,8 @@ class Services:
             raise ConfigurationError(
                 f'the calibration is for {message.width}x{message.height}, the images are '
                 f'{info.width}x{info.height}')
-        if not is_finite(message):
-            raise ConfigurationError('the calibration holds values that are no finite numbers')
+        if problem := why_unusable(message):
+            raise ConfigurationError(f'the calibration cannot be taken: {problem}')
         url = self._values()['camera_info_url']
         name = self._file_name()
         home = Path(os.environ.get('ROS_HOME') or '~/.ros').expanduser()

@@ -7,7 +7,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-import yaml
+from miniscope_ros.yaml_text import read_yaml
 
 
 def session_data(notes: str) -> dict[str, Any]:
@@ -19,8 +19,8 @@ def session_data(notes: str) -> dict[str, Any]:
     Notes of any other form are text for people, and an empty mapping is returned.
     """
     try:
-        content = yaml.safe_load(notes)
-    except (yaml.YAMLError, ValueError, RecursionError):  # 2026-99-99, for one
+        content = read_yaml(notes)
+    except ValueError:
         return {}
     if not isinstance(content, dict):
         return {}

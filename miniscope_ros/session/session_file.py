@@ -13,7 +13,7 @@ from typing import Any
 
 from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.regular import read_text
-import yaml
+from miniscope_ros.yaml_text import read_yaml
 
 SESSION_KEYS = (
     'researcher', 'experiment', 'animal', 'species', 'sex', 'age', 'genotype', 'indicator',
@@ -92,12 +92,11 @@ class SessionFile:
 def read_session_file(path: Path) -> SessionFile:
     """Read and check a file. Raises ConfigurationError that names all problems."""
     try:
-        content = yaml.safe_load(read_text(path, _LARGEST_FILE))
+        content = read_yaml(read_text(path, _LARGEST_FILE))
     except OSError as error:
         raise ConfigurationError(f'{path} cannot be read: {error.strerror}') from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigurationError(
-            f'{path} is no YAML file: {" ".join(str(error).split())}') from error
+    except ValueError as error:
+        raise ConfigurationError(f'{path} is no YAML file: {error}') from error
     try:
         return parse_session(content)
     except ConfigurationError as error:

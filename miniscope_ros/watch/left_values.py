@@ -53,7 +53,7 @@ def take_left_values(pid: int) -> dict[str, Any]:
     """Return the values that a process has left, by parameter name, and remove its file."""
     values: object = None
     with suppress(OSError, ValueError, RecursionError), open_folder(create=False) as directory:
-        content = read_private_file(directory, _file_name(pid))
+        content = read_private_file(directory, _file_name(pid), largest=-1)
         values = json.loads(content) if content is not None else None
     _remove(pid)
     return values if isinstance(values, dict) else {}

@@ -198,15 +198,19 @@ def write_private_file(directory: int, name: str, text: str) -> None:
     os.replace(fresh, name, src_dir_fd=directory, dst_dir_fd=directory)
 
 
-def read_private_file(directory: int, name: str) -> bytes | None:
-    """Return what a file of this user holds, None if it is no such file; may raise OSError."""
+def read_private_file(directory: int, name: str, largest: int = _LARGEST) -> bytes | None:
+    """
+    Return what a file of this user holds, None if it is no such file; may raise OSError.
+
+    No more than the largest number of bytes are read; -1 is no limit.
+    """
     descriptor = os.open(
         name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
     with os.fdopen(descriptor, 'rb') as file:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
             return None
-        return file.read(_LARGEST)
+        return file.read(largest)
 
 
 def _read(directory: int, usb_port: str) -> Note | None:

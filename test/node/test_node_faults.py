@@ -83,18 +83,6 @@ def exception(name: str, fault: str, transitions: tuple[str, ...]) -> None:
         assert ear.change_state('configure')  # the fault was there once
 
 
-def exception_that_nobody_put_in(name: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, 'scope.yaml')
-        file.write_text('[' * 100_000)  # deeper than Python's stack
-        with scope(name, 'recursion', camera_info_url=str(file)) as (node, ear):
-            assert not ear.change_state('configure')
-            assert ear.state == 'unconfigured'
-            node.wait_for_output('ERROR.*recursion')
-            assert ear.set_together(camera_info_url='').successful
-            assert ear.change_state('configure')
-
-
 def exception_while_frames_are_published(name: str) -> None:
     with scope(name, 'frame') as (node, ear):
         changes = ear.listen('control_changes')
@@ -289,7 +277,6 @@ CYCLE = ('configure', 'activate', 'deactivate', 'cleanup')
 SCENARIOS = {
     **{scenario.__name__: scenario for scenario in (
         twenty_cycles_leak_nothing,  # takes longest
-        exception_that_nobody_put_in,
         exception_while_frames_are_published,
         without_reconnection_a_lost_box_ends_the_acquisition,
         two_nodes_in_two_namespaces,

@@ -221,6 +221,9 @@ distortion_coefficients: {rows: 1, cols: 5, data: [0.1, -0.2, 0, 0, 0.3]}
 rectification_matrix: {rows: 3, cols: 3, data: [1, 0, 0, 0, 1, 0, 0, 0, 1]}
 projection_matrix: {rows: 3, cols: 4, data: [700, 0, 304, 0, 0, 700, 303, 0, 0, 0, 1, 0]}
 """
+# A size of 9 to the power of 12 words, which none may write out.
+LAUGHS = '0: &0 ha\n' + ''.join(
+    f'{n}: &{n} [{", ".join(9 * [f"*{n - 1}"])}]\n' for n in range(1, 13)) + 'image_width: *12\n'
 
 
 def test_a_calibration_can_be_mended_and_is_published(tmp_path: Path) -> None:
@@ -232,6 +235,8 @@ def test_a_calibration_can_be_mended_and_is_published(tmp_path: Path) -> None:
         for text in (CALIBRATION.replace('608', str(2**40)), CALIBRATION.replace('608', '-1'),
                      CALIBRATION.replace('608', '!!int ""'), CALIBRATION.replace('700.5', '.nan'),
                      CALIBRATION.replace('0.1', '[1]'), 'x' * 2_000_000, '- 1\n', '7\n',
+                     CALIBRATION.replace('plumb_bob', r'"\ud800"'), LAUGHS, '[' * 50_000,
+                     CALIBRATION.replace('0.1', '0, ' * 200 + '0.1'),
                      'image_width: 608\n', 'not: [a', b'\xff\xfe\x00'.decode('latin-1'), '',
                      CALIBRATION.replace('303, 0, 0, 0, 1, 0]', '303]')):
             file.write_text(text)

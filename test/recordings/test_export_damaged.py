@@ -64,6 +64,16 @@ def test_a_bag_cut_off_by_a_crash(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert_prefix(tmp_path / 'out' / 'miniscope', scope, int(share * scope.frames) - 4)
 
 
+def test_a_bag_whose_metadata_is_no_yaml(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scope = Scope(size=SIZE, frames=4)
+    bag = write_bag(tmp_path / 'bag', scope)
+    (bag / 'metadata.yaml').write_text('rosbag2_bagfile_information: !!int ""\n')
+    assert main([str(bag), str(tmp_path / 'out')]) == PARTLY
+    assert 'metadata.yaml is damaged' in capsys.readouterr().err
+    assert_prefix(tmp_path / 'out' / 'miniscope', scope, scope.frames)
+
+
 def test_only_the_last_file_of_a_split_bag_is_cut(tmp_path: Path) -> None:
     scope = Scope(size=SIZE, frames=60)
     bag = write_bag(tmp_path / 'bag', scope, files=12)

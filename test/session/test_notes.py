@@ -10,6 +10,7 @@ def test_a_mapping_is_session_data() -> None:
 
 
 @pytest.mark.parametrize('notes', [
-    '', 'a fine day', '[' * 100_000, '{a: [' * 1000, 'born: 2026-99-99', 'animal: [m1]', '\0'])
+    '', 'a fine day', '[' * 100_000, '{a: [' * 1000, 'born: 2026-99-99', 'animal: [m1]', '\0',
+    'age: !!int ""', 'awake: !!bool maybe', 'born: !!timestamp May'])
 def test_all_else_is_text(notes: str) -> None:
     assert session_data(notes) == {}

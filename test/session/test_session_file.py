@@ -87,7 +87,8 @@ also: [/lab/door]
     assert folder_name(session.record, session.session, '/y', NOW) == Path('/y')
 
 
-@pytest.mark.parametrize('content', ['a: [', '\0', '[' * 100_000])
+@pytest.mark.parametrize('content', [
+    'a: [', '\0', '[' * 100_000, 'a: !!int ""', 'a: !!bool b', 'a: !!timestamp b'])
 def test_a_file_that_is_no_yaml_is_named(content: str, tmp_path: Path) -> None:
     (tmp_path / 's.yaml').write_text(content)
     with pytest.raises(ConfigurationError, match='s.yaml is no YAML file'):

@@ -44,6 +44,13 @@ def test_a_node_that_ends_in_order_leaves_nothing() -> None:
     assert not list(folder().iterdir()) and take_left_values(node.pid) == {}
 
 
+def test_a_long_text_costs_no_other_value() -> None:
+    values = LeftValues()
+    values.add({'led': 0.0})
+    values.add({'frame_id': 100_000 * 'x'})
+    assert take_left_values(os.getpid()) == {'led': 0.0, 'frame_id': 100_000 * 'x'}
+
+
 def test_only_files_of_this_user_are_read(tmp_path: Path) -> None:
     values = LeftValues()
     values.add({'led': 3.0})

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from miniscope_ros.errors import DeviceError
 from miniscope_ros.regular import read_text
-import yaml
+from miniscope_ros.yaml_text import read_yaml
 
 SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
 METADATA = 'metadata.yaml'
@@ -102,12 +102,12 @@ def _present(folder: Path) -> list[Path]:
 def _listed(folder: Path, problems: list[str]) -> list[Path]:
     """Return the files that the metadata list, in that order."""
     try:
-        content = yaml.safe_load(read_text(folder / METADATA, _LARGEST_METADATA))
+        content = read_yaml(read_text(folder / METADATA, _LARGEST_METADATA))
         names = content['rosbag2_bagfile_information']['relative_file_paths']
         return [folder / Path(name).name for name in names]
     except FileNotFoundError:
         problems.append(_NO_METADATA)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
+    except (OSError, KeyError, TypeError, ValueError):
         problems.append(f'{METADATA} is damaged')
     return []
 

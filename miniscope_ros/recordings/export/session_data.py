@@ -13,7 +13,7 @@ from typing import Any
 
 from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.regular import read_text
-import yaml
+from miniscope_ros.yaml_text import read_yaml
 
 _LARGEST = 1 << 20  # bytes
 _SPECIES = {'mouse': 'Mus musculus', 'mice': 'Mus musculus', 'rat': 'Rattus norvegicus',
@@ -70,12 +70,11 @@ def session_data(recorded: Mapping[str, Any], file: Path | None = None, animal: 
 
 def _read(file: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(read_text(file, _LARGEST))
+        content = read_yaml(read_text(file, _LARGEST))
     except OSError as error:
         raise ConfigurationError(f'{file} cannot be read: {error.strerror}') from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(
-            f'{file} is no YAML file: {" ".join(str(error).split())}') from error
+    except ValueError as error:
+        raise ConfigurationError(f'{file} is no YAML file: {error}') from error
     if isinstance(content, Mapping) and isinstance(content.get('session'), Mapping):
         content = content['session']  # a session file
     if not isinstance(content, Mapping):
