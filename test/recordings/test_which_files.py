@@ -250,6 +250,17 @@ def test_a_folder_above_several_recordings_says_which(tmp_path: Path) -> None:
         assert str(tmp_path / place) in str(caught.value)
 
 
+def test_a_folder_above_a_device_and_other_recordings_says_which(tmp_path: Path) -> None:
+    write_miniscope_daq(tmp_path / 'scope', scenes(2), [0, 50])
+    write_pomidaq(tmp_path / 'rat', 'rat', scenes(2), [0, 50])
+    write_bag(tmp_path / 'bag', Scope(frames=2))
+    with pytest.raises(DeviceError, match='is above .*/scope, .*/bag, .*/rat; name one'):
+        open_recording(str(tmp_path))
+    shutil.rmtree(tmp_path / 'rat')
+    shutil.rmtree(tmp_path / 'bag')
+    assert times_ms(tmp_path) == [0, 50]
+
+
 def test_a_folder_above_several_syntalos_recordings_says_which(tmp_path: Path) -> None:
     for name in ('a', 'b'):
         write_syntalos(tmp_path / name, [scenes(2)], [[0, 50_000]])
