@@ -24,7 +24,7 @@ _LARGEST_FILE = 1_000_000  # [bytes]; a calibration has about 1000
 _LARGEST_SIDE = 65_535  # [pixels]
 _FAULTS = (  # what yaml.safe_load and the conversions raise for content that is no calibration
     yaml.YAMLError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError,
-    AssertionError)
+    AssertionError, RecursionError)
 
 
 def load_camera_info(url: str) -> CameraInfo:
@@ -51,7 +51,7 @@ def load_camera_info(url: str) -> CameraInfo:
     except _FAULTS as error:
         raise DeviceError(
             f'camera_info_url {url}: {path} is no calibration of camera_calibration: '
-            f'{type(error).__name__} {error}') from error
+            f'{type(error).__name__} {" ".join(str(error).split())}') from error
     return message
 
 

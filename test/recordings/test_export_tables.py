@@ -122,7 +122,8 @@ def test_session_data_of_the_recording_and_of_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('content, said', [
     ('sex: perhaps', "sex is 'perhaps'"), ('age: old', "age is 'old'"), ('- a', 'NAME: VALUE'),
-    ('wavelengths: green', 'two numbers [nm]'), ('a: [', 'is no YAML file')])
+    ('wavelengths: green', 'two numbers [nm]'), ('a: [', 'is no YAML file'),
+    ('a: 2026-99-99', 'is no YAML file'), ('[' * 20_000, 'is no YAML file')])
 def test_a_metadata_file_that_cannot_be_used_is_refused(
         tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str) -> None:
     file = tmp_path / 'mouse.yaml'

@@ -73,7 +73,7 @@ def _read(file: Path) -> Mapping[str, Any]:
         content = yaml.safe_load(read_text(file, _LARGEST))
     except OSError as error:
         raise ConfigurationError(f'{file} cannot be read: {error.strerror}') from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2026-99-99, for one
         raise ConfigurationError(
             f'{file} is no YAML file: {" ".join(str(error).split())}') from error
     if isinstance(content, Mapping) and isinstance(content.get('session'), Mapping):
