@@ -53,7 +53,7 @@ def load_camera_info(url: str) -> CameraInfo:
     except _FAULTS as error:
         raise DeviceError(
             f'camera_info_url {url}: {path} is no calibration of camera_calibration: '
-            f'{type(error).__name__} {error}') from error
+            f'{type(error).__name__} {" ".join(str(error).split())}') from error
     if problem := why_unusable(message):
         raise DeviceError(
             f'camera_info_url {url}: {path} is no calibration of camera_calibration: {problem}')

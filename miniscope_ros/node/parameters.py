@@ -24,6 +24,8 @@ from rclpy.parameter import Parameter
 
 _log = logging.getLogger(__name__)
 
+_LONGEST_REASON = 1000  # characters; a request may hold a text of any length
+
 Value = bool | int | float | str | list[str]
 Values = Mapping[str, Any]
 
@@ -266,8 +268,15 @@ class Parameters:
 
 
 def refusal(problems: Iterable[str]) -> SetParametersResult:
-    """Return the answer that refuses for these reasons, all in one message."""
-    return SetParametersResult(successful=False, reason='; '.join(problems))
+    """Return the answer that refuses for these reasons, all in one line."""
+    return SetParametersResult(successful=False, reason='; '.join(map(one_line, problems)))
+
+
+def one_line(text: str) -> str:
+    """Return a text without line breaks, and without its middle where it is very long."""
+    line = ' '.join(text.split())
+    half = _LONGEST_REASON // 2
+    return line if len(line) <= _LONGEST_REASON else f'{line[:half]} .. {line[-half:]}'
 
 
 def _all_texts(values: Any) -> bool:

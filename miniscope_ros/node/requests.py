@@ -12,7 +12,7 @@ from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
 from miniscope_ros.daq.control import LIGHTS
-from miniscope_ros.node.parameters import refusal
+from miniscope_ros.node.parameters import one_line, refusal
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
@@ -66,7 +66,7 @@ def _change_state(
     In Jazzy rclpy raises it out of spin and sends no answer, and rcl logs its own text.
     """
     asked, before, possible = request.transition, state(), transitions()
-    wanted = ' '.join(asked.label.split()) or _label(asked.id)
+    wanted = one_line(asked.label) or _label(asked.id)
     if asked.label not in possible.values() if asked.label else asked.id not in possible:
         return _refuse_change(wanted, before, response)
     try:
@@ -237,4 +237,4 @@ def _goes_dark(request: Any) -> bool:
 
 
 def _one_line(error: Exception) -> str:
-    return ' '.join(str(error).split()) or type(error).__name__
+    return one_line(str(error)) or type(error).__name__

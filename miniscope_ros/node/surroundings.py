@@ -25,9 +25,9 @@ class Surroundings:
         """Begin to look; follows_clock says whether stamps are those of a simulated clock."""
         self._node = node
         self._follows_clock = follows_clock
-        self._begin = time.monotonic()
         self._namesake_said = -math.inf
-        self._clock_checked = False
+        self._clock_still_since: float | None = None  # monotonic [s]; None: it goes
+        self._clock_said = False
         self._user_checked = False
 
     def check(self) -> None:
@@ -61,10 +61,16 @@ class Surroundings:
                 self._node.get_fully_qualified_name())
 
     def _check_clock(self) -> None:
-        if self._clock_checked or time.monotonic() - self._begin < _CLOCK_PATIENCE_S:
+        if self._clock_said:
             return
-        self._clock_checked = True
-        if self._follows_clock() and self._node.get_clock().now().nanoseconds == 0:
+        if not self._follows_clock() or self._node.get_clock().now().nanoseconds:
+            self._clock_still_since = None
+            return
+        now = time.monotonic()
+        if self._clock_still_since is None:
+            self._clock_still_since = now
+        if now - self._clock_still_since >= _CLOCK_PATIENCE_S:
+            self._clock_said = True
             _log.warning(
                 'use_sim_time is true, but no time has come on /clock: the stamps stand still at '
                 '0 (start what publishes /clock, or set use_sim_time to false)')

@@ -23,7 +23,7 @@ def read_certificate(folder: Path) -> dict[str, Any]:
         level, verdict = _judge(json.loads((folder / FILE).read_text()))
     except OSError:
         level, verdict = 'warning', f'no {FILE} here: look at the computer that records'
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         level, verdict = 'warning', f'{FILE} is not legible: {error}'
     return {'verdict': verdict, 'level': level, 'command': command}
 

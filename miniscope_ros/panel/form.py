@@ -31,7 +31,7 @@ class Form:
         try:
             kept = json.loads(path.read_text())
             self.fields |= {str(name): str(text) for name, text in kept.items()}
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, RecursionError):
             return  # none was kept, or it is unreadable: the form begins empty
 
     def keep(self, fields: dict[str, str]) -> None:

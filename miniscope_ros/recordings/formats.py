@@ -47,6 +47,7 @@ def open_recording(path: str) -> Recording:
     try:
         for known in FORMATS:
             if known.recognise(place):
+                _check_alone(place)
                 return known.read(place)
         if not place.exists():
             raise DeviceError(f'{_missing(place)}; {expected}')
@@ -58,6 +59,19 @@ def open_recording(path: str) -> Recording:
         raise DeviceError(f'{place} is above {_several(below)}; name one of them')
     raise DeviceError(f'{place} {"is an empty folder" if empty else "is no known recording"}; '
                       f'{expected}')
+
+
+def _check_alone(place: Path) -> None:
+    """Raise DeviceError for a folder above a device's and above recordings of other programs."""
+    if not place.is_dir() or any(known.recognise(place) for known in FORMATS
+                                 if known.recognise is not miniscope_daq.recognise):
+        return
+    devices = miniscope_daq.device_folders(place)
+    others = [] if place in devices else [
+        child for child in sorted(place.iterdir()) if child not in devices
+        and child.is_dir() and any(known.recognise(child) for known in FORMATS)]
+    if others:
+        raise DeviceError(f'{place} is above {_several([*devices, *others])}; name one of them')
 
 
 def _missing(place: Path) -> str:

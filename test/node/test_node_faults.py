@@ -30,6 +30,7 @@ LED = 20.0
 QUIET = {'auto_start': False, 'diagnostics_period': 0.2}
 SIMULATED = {'source': 'simulated', 'led': LED}
 CYCLES = 20
+LOOKS = 40  # at the surroundings; 8 s
 WARM = 5  # cycles after which everything that is made once has been made
 
 
@@ -141,6 +142,16 @@ def statistics_are_of_published_frames(name: str) -> None:
 def a_clock_that_does_not_come_is_told(name: str) -> None:
     with scope(name, use_sim_time=True) as (node, ear):
         assert ear.change_state('configure')
+        node.wait_for_output('WARN.*use_sim_time is true, but no time has come on /clock')
+
+
+def a_clock_that_is_asked_for_later_and_does_not_come_is_told(name: str) -> None:
+    with scope(name) as (node, ear):
+        reports = ear.listen('/diagnostics', DiagnosticArray)
+        ear.wait_until(
+            lambda: sum(report.status[0].name.startswith(f'{name}/') for report in list(reports))
+            >= LOOKS, 'it has looked at its surroundings often')
+        assert ear.set_each(use_sim_time=True)[0].successful
         node.wait_for_output('WARN.*use_sim_time is true, but no time has come on /clock')
 
 
@@ -287,6 +298,7 @@ SCENARIOS = {
         qos_that_there_is_not_is_one_line,
         statistics_are_of_published_frames,
         a_clock_that_does_not_come_is_told,
+        a_clock_that_is_asked_for_later_and_does_not_come_is_told,
         two_nodes_of_one_name)},
     **{f'exception_in_the_{part}': partial(exception_beside_the_raw_stream, fault=part)
        for part in ('display', 'orientation', 'camera_info', 'diagnostics', 'terminal')},

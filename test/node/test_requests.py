@@ -142,6 +142,17 @@ def test_every_refusal_is_one_warning(scope: Scope, ear: Listener) -> None:
         ear.set_each(replay__path='/x')[0].reason)
 
 
+@pytest.mark.parametrize('name, value', [
+    ('display__mode', 'x' * 100_000), ('display__mode', 'raw\nraw'), ('x' * 100_000, 1)])
+def test_a_refusal_is_one_line_whatever_was_asked_for(
+        scope: Scope, ear: Listener, name: str, value: object) -> None:
+    node, _ = scope
+    before = len(node.said('WARN.*refused'))
+    result, = ear.set_each(**{name: value})
+    assert not result.successful and len(result.reason) < 2000 and '\n' not in result.reason
+    assert result.reason in node.wait_for_output('WARN.*refused', before + 1)
+
+
 def flood(other: Listener) -> list[Any]:
     """Send many large requests at once and return their answers to come."""
     other.set_each(display__delta_f_maximum=0.3)  # the client is known

@@ -10,6 +10,8 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from listening import Listener
+from miniscope_ros.errors import DeviceError
+from miniscope_ros.node.camera_info import load_camera_info
 from node_process import NodeProcess, scope_node
 import pytest
 from recording_folders import scenes, write_miniscope_daq
@@ -258,6 +260,15 @@ def test_a_calibration_can_be_mended_and_is_published(tmp_path: Path) -> None:
         assert list(info.k) == [700.5, 0, 304, 0, 701.5, 303, 0, 0, 1]
         assert list(info.d) == [0.1, -0.2, 0, 0, 0.3]
         assert list(info.p) == [700, 0, 304, 0, 0, 700, 303, 0, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize('text', ['not: [a', 'a: 2026-99-99', '[' * 20_000])
+def test_a_calibration_that_is_no_yaml_is_one_line(tmp_path: Path, text: str) -> None:
+    file = tmp_path / 'scope.yaml'
+    file.write_text(text)
+    with pytest.raises(DeviceError, match='is no calibration') as caught:
+        load_camera_info(str(file))
+    assert '\n' not in str(caught.value)
 
 
 def test_a_calibration_of_another_size_is_not_published(tmp_path: Path) -> None:

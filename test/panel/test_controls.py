@@ -12,6 +12,7 @@ from miniscope_ros.panel import finder
 from miniscope_ros.panel.certificate import read_certificate
 from miniscope_ros.panel.controls import Control, make_control, order
 from miniscope_ros.panel.diagnosis import Part
+from miniscope_ros.panel.form import Form
 from miniscope_ros.panel.light import Light, light_of
 from miniscope_ros.panel.messages import dump
 import pytest
@@ -112,6 +113,13 @@ def test_certificate(tmp_path: Path, content: Any, level: str, text: str) -> Non
     read = read_certificate(tmp_path)
     assert read['level'] == level and text in read['verdict']
     assert str(tmp_path) in read['command']
+
+
+def test_texts_that_are_nested_too_deeply_are_not_legible(tmp_path: Path) -> None:
+    for name in ('certificate.json', 'form.json'):
+        (tmp_path / name).write_text('[' * 100_000)
+    assert 'not legible' in read_certificate(tmp_path)['verdict']
+    assert not any(Form(tmp_path / 'form.json').fields.values())
 
 
 def test_missing_certificate(tmp_path: Path) -> None:

@@ -226,6 +226,32 @@ def test_a_message_that_cannot_be_costs_itself(
     assert times == pytest.approx([scope.time_ms(n) for n in kept], abs=1)
 
 
+@pytest.mark.parametrize('text', ['[' * 100_000, '{"a":' * 100_000, '{"animal": M7}'],
+                         ids=['deep list', 'deep object', 'no JSON'])
+def test_session_data_that_cannot_be_read_cost_themselves(
+        tmp_path: Path, run: Callable[..., Exported], text: str) -> None:
+    class Described(Scope):
+        def messages(self, types: Any) -> Any:
+            yield '/session/metadata', self.start_ns, types.types['std_msgs/msg/String'](data=text)
+            yield from super().messages(types)
+
+    status, output, errors = run(write_bag(tmp_path / 'bag', Described()), tmp_path / 'out')
+    assert status == PARTLY and 'frames        60\n' in output
+    assert '/session/metadata: 1 messages have values that cannot be' in errors
+
+
+@pytest.mark.parametrize('time_ms', [math.nan, -1e300])
+def test_a_first_reading_without_a_time_costs_no_frame(
+        tmp_path: Path, run: Callable[..., Exported], time_ms: float) -> None:
+    scope = Damaged(frames=20)
+    scope.topic, scope.number, scope.values = 'orientation_rows', 0, {'time_ms': time_ms}
+    bag = write_bag(tmp_path / 'bag', scope, without=('frame_info',))
+    assert run(bag, tmp_path / 'out')[0] == PARTLY
+    with (tmp_path / 'out' / 'miniscope' / 'timeStamps.csv').open() as stream:
+        times = [int(row['Time Stamp (ms)']) for row in csv.DictReader(stream)]
+    assert times == pytest.approx([scope.time_ms(n) for n in range(20)], abs=1)
+
+
 class Misdated(Scope):
     """A scope one of whose frame_info has a damaged stamp."""
 

@@ -173,9 +173,11 @@ def test_images_alone_are_exported(tmp_path: Path) -> None:
         assert {row['DAQ Frame Number'] for row in csv.DictReader(stream)} == {'-1'}
 
 
+@pytest.mark.parametrize('missing', [('image_raw',), ('image_raw', 'frame_info'), (
+    'image_raw', 'frame_info', 'image_raw/metadata', 'controls', 'control_changes')])
 def test_a_bag_without_images_is_refused(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bag = write_bag(tmp_path / 'bag', Scope(), without=('image_raw',))
+        tmp_path: Path, missing: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    bag = write_bag(tmp_path / 'bag', Scope(), without=missing)
     assert main([str(bag), str(tmp_path / 'out')]) == FAILED
     assert '/miniscope/image_raw holds no image' in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()

@@ -93,6 +93,8 @@ def test_a_bag_that_is_no_file_is_not_waited_for(
     replace(bag / 'bag_0.mcap', kind)
     replace(bag / 'metadata.yaml', kind)
     assert main([str(bag), str(tmp_path / 'out2')]) == FAILED
+    with pytest.raises(DeviceError, match='bag_0.mcap: cannot be read: it is a'):
+        open_recording(str(bag))
 
 
 def long_line(path: Path) -> None:

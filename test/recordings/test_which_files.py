@@ -7,9 +7,10 @@ import shutil
 
 from miniscope_ros.commands.export_bag import FAILED, main, PARTLY
 from miniscope_ros.errors import DeviceError
+from miniscope_ros.recordings.bag.zstd import zstd
 from miniscope_ros.recordings.formats import open_recording
 import pytest
-from recorded_bag import Scope, SQLITE, write_bag
+from recorded_bag import EPOCH_NS, Scope, SQLITE, write_bag
 from recording_folders import (
     scenes,
     write_avi,
@@ -88,6 +89,54 @@ def test_a_missing_file_of_a_crashed_bag_is_said(
     (bag / 'bag_1.mcap').unlink()
     assert main([str(bag), str(tmp_path / 'out')]) == PARTLY
     assert '1 of 4 files of bag are missing' in capsys.readouterr().err
+
+
+def test_dates_in_names_are_no_counters(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    days = tmp_path / 'days'
+    days.mkdir()
+    for name in ('mouse_20231117', 'mouse_20231118', 'rat_2026_03_01', 'rat_2026_03_02'):
+        bag = write_bag(tmp_path / 'bag', Scope(frames=2))
+        (bag / 'bag_0.mcap').rename(days / f'{name}.mcap')
+        shutil.rmtree(bag)
+    assert main([str(days), str(tmp_path / 'out')]) == FAILED
+    assert ', '.join(f'{days}/{name}' for name in (
+        'mouse_20231117', 'mouse_20231118', 'rat_2026_03_01')) in capsys.readouterr().err
+    assert main([str(days / 'mouse_20231118'), str(tmp_path / 'out')]) == PARTLY
+    output = capsys.readouterr()
+    assert 'frames        2\n' in output.out and 'are missing' not in output.err
+
+
+@pytest.mark.parametrize('whole', [True, False])
+def test_a_file_that_is_there_compressed_too_is_read_once(
+        tmp_path: Path, whole: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    bag = crashed(tmp_path / 'bag', ['mouse_0.mcap', 'mouse_1.mcap'], Scope(frames=8))
+    compressed = zstd.compress((bag / 'mouse_1.mcap').read_bytes())
+    (bag / 'mouse_1.mcap.zstd').write_bytes(compressed if whole else compressed[:-3])
+    for place in (bag, bag / 'mouse'):
+        assert main(['--check', str(place)]) == PARTLY
+        output = capsys.readouterr()
+        assert 'frames        8\n' in output.out
+        assert ('mouse_1.mcap.zstd is not read: mouse_1.mcap has the same name and number'
+                in output.err)
+
+
+def test_recordings_that_do_not_follow_each_other_are_told(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mice = tmp_path / 'mice'
+    mice.mkdir()
+    for number, start_ns in enumerate((EPOCH_NS + 3600 * 10**9, EPOCH_NS)):
+        scope = Scope(frames=4, start_ns=start_ns, inputs={0: number}, led_change=(1, 20.0))
+        bag = write_bag(tmp_path / 'bag', scope)
+        (bag / 'bag_0.mcap').rename(mice / f'mouse_{number}.mcap')
+        shutil.rmtree(bag)
+    assert main([str(mice), str(tmp_path / 'out')]) == PARTLY
+    assert 'is earlier than miniscope, which was written before it' in capsys.readouterr().out
+    for folder, level in (('miniscope', 0), ('miniscope_2', 1)):
+        controls = (tmp_path / 'out' / folder / 'controls.csv').read_text()
+        assert ',led,12.5,' in controls.splitlines()[1]
+        inputs = (tmp_path / 'out' / folder / 'inputs.csv').read_text().splitlines()
+        assert inputs[1].split(',')[-1] == str(level)
 
 
 # Miniscope-DAQ
@@ -171,6 +220,15 @@ def test_slices_left_of_another_recording_are_not_played(tmp_path: Path) -> None
     assert any('mouse_3, mouse_4 is not played' in warning for warning in recording.warnings)
 
 
+@pytest.mark.parametrize('frames', [20, 60])
+def test_recordings_that_begin_anew_are_no_slices(tmp_path: Path, frames: int) -> None:
+    write_pomidaq(tmp_path, 'mouse_1', scenes(20), range(0, 1000, 50))
+    write_pomidaq(tmp_path, 'mouse_2', scenes(frames), range(0, 50 * frames, 50))
+    recording = open_recording(str(tmp_path))
+    assert [frame.time_ns // MS for frame in recording.frames()] == list(range(0, 1000, 50))
+    assert any('mouse_2 is not played' in warning for warning in recording.warnings)
+
+
 def test_a_missing_slice_is_said(tmp_path: Path) -> None:
     slices(tmp_path, 'mouse', 4)
     for file in tmp_path.glob('mouse_2*'):
@@ -190,6 +248,17 @@ def test_a_folder_above_several_recordings_says_which(tmp_path: Path) -> None:
         open_recording(str(tmp_path))
     for place in ('mouse/2026_03_01/10_00', 'rat', 'vole/bag'):
         assert str(tmp_path / place) in str(caught.value)
+
+
+def test_a_folder_above_a_device_and_other_recordings_says_which(tmp_path: Path) -> None:
+    write_miniscope_daq(tmp_path / 'scope', scenes(2), [0, 50])
+    write_pomidaq(tmp_path / 'rat', 'rat', scenes(2), [0, 50])
+    write_bag(tmp_path / 'bag', Scope(frames=2))
+    with pytest.raises(DeviceError, match='is above .*/scope, .*/bag, .*/rat; name one'):
+        open_recording(str(tmp_path))
+    shutil.rmtree(tmp_path / 'rat')
+    shutil.rmtree(tmp_path / 'bag')
+    assert times_ms(tmp_path) == [0, 50]
 
 
 def test_a_folder_above_several_syntalos_recordings_says_which(tmp_path: Path) -> None:

@@ -64,19 +64,20 @@ def find_acquisitions(bag: Bag, scope: ScopeMessages, names: set[str],
 
 def _acquisition(bag: Bag, scope: ScopeMessages, frames: NDArray[Any],
                  stamps: NDArray[np.int64], rows: NDArray[Any]) -> RecordedAcquisition | None:
+    """Return the acquisition of these messages; None without a frame, for it has no time then."""
+    if not len(frames) and not len(stamps):
+        return None
     if len(frames) or bag.compressed_messages:
         stamps = np.sort(stamps, kind='stable')
     rows = rows[np.argsort(rows['stamp'], kind='stable')]
     images = np.zeros(len(stamps), IMAGE)
     images['stamp'] = stamps
     timed = next((table for table in (frames, rows)
-                  if len(table) and np.isfinite(table['time_ms'][0])), None)
+                  if len(table) and abs(table['time_ms'][0]) <= _LONGEST_MS), None)
     if timed is not None:
         start = int(timed['stamp'][0]) - round(timed['time_ms'][0] * 1e6)
-    elif len(stamps):
-        start = int(stamps[0])
     else:
-        return None
+        start = int(stamps[0])
     images['time_ms'] = (stamps - start) / 1e6
     images['device_frame_count'] = -1
     acquisition = RecordedAcquisition('', scope.node, images, frames, rows, start,
@@ -172,6 +173,10 @@ def _note_gap(before: RecordedAcquisition | None, acquisition: RecordedAcquisiti
     gap = (int(acquisition.images['stamp'][0]) - int(before.images['stamp'][-1])) / 1e9
     if gap > 0:
         acquisition.remarks.append(f'begins {gap:.3f} s after the last frame of {before.name}')
+    elif acquisition.images['stamp'][0] < before.images['stamp'][0]:
+        acquisition.remarks.append(
+            f'is earlier than {before.name}, which was written before it: a clock was set back, '
+            'or files of several recordings are read as one')
 
 
 def _name(node: str, names: set[str]) -> str:
@@ -205,7 +210,8 @@ def _add_settings(acquisition: RecordedAcquisition, scope: ScopeMessages) -> Non
                 f'{"taken from control_changes" if states else "unknown"}')
     acquisition.states = states
     acquisition.changes = [change for change in scope.changes if begin < change.stamp <= end]
-    before = [change for change in scope.inputs if change.stamp <= begin][-1:]
+    before = sorted((change for change in scope.inputs if change.stamp <= begin),
+                    key=lambda change: change.stamp)[-1:]
     acquisition.inputs = before + [
         change for change in scope.inputs if begin < change.stamp <= end]
     acquisition.stops = [
@@ -214,9 +220,14 @@ def _add_settings(acquisition: RecordedAcquisition, scope: ScopeMessages) -> Non
 
 
 def _in_force(states: list[tuple[int, T]], stamp: int) -> T | None:
-    """Return the last state up to then, or, where all are later, the first."""
-    earlier = [state for at, state in states if at <= stamp]
-    return earlier[-1] if earlier else states[0][1] if states else None
+    """
+    Return the last state up to then, or, where all are later, the first.
+
+    Last is meant in time: an acquisition written later may be earlier where a clock was set back.
+    """
+    in_order = sorted(states, key=lambda entry: entry[0])
+    earlier = [state for at, state in in_order if at <= stamp]
+    return earlier[-1] if earlier else in_order[0][1] if in_order else None
 
 
 def _note_mixture(division: Division, scope: ScopeMessages, made: list[RecordedAcquisition],

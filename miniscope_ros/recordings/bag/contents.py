@@ -100,7 +100,7 @@ def read_session(bag: Bag, progress: Callable[[float], None]) -> RecordedSession
                     stamp, image_shape(message), suspect=message.suspect)
             elif (decoded := bag.decode(message)) is not None:
                 _add(of_node(node), kind, stamp, decoded)
-        except (ValueError, OverflowError):
+        except (ValueError, OverflowError, RecursionError):
             unusable[message.topic.name] = unusable.get(message.topic.name, 0) + 1
         progress(bag.progress)
     for topic, count in unusable.items():

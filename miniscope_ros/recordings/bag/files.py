@@ -17,8 +17,10 @@ SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
 METADATA = 'metadata.yaml'
 
 # As rosbag2 names the files of a split recording since ros2/rosbag2#2265, and before.
-_NEW_NAME = re.compile(r'(?P<number>\d+)_(?P<base>.+)_\d{4}(_\d\d){2}-\d\d(_\d\d){2}')
-_OLD_NAME = re.compile(r'(?P<base>.+)_(?P<number>\d+)')
+# It writes no zeros before a number; more digits are those of a date.
+_NUMBER = r'(?P<number>0|[1-9]\d{0,4})'
+_NEW_NAME = re.compile(rf'{_NUMBER}_(?P<base>.+)_\d{{4}}(_\d\d){{2}}-\d\d(_\d\d){{2}}')
+_OLD_NAME = re.compile(rf'(?P<base>.+)_{_NUMBER}')
 _NAMED = 8  # recordings in a message
 _SEARCH_DEPTH = 4  # folders below the named one
 _SEARCH_FOLDERS = 2000  # in each depth
@@ -55,7 +57,8 @@ def find_files(path: Path) -> BagFiles:
         if not path.exists() and path.parent.is_dir():
             named = _groups(_present(path.parent)).get(path.name)
             if named:
-                return BagFiles(named, [*_gaps(named), _NO_METADATA])
+                named = _once([], named, problems)
+                return BagFiles(named, [*problems, *_gaps(named), _NO_METADATA])
         present = _present(path)
     except OSError as error:
         raise DeviceError(f'{path} cannot be read: {error.strerror}; name the folder '
@@ -125,9 +128,28 @@ def _unlisted(folder: Path, listed: list[Path], rest: list[Path], problems: list
         raise DeviceError(f'{folder} holds files of several recordings; name one of: {names}')
     problems += [f'{base} is another recording in the same folder and is not read; name it as '
                  f'{folder / base}' for base in groups if base not in known]
-    files = [file for base in groups if base in known for file in groups[base]]
+    files = _once(listed, [file for base in groups if base in known for file in groups[base]],
+                  problems)
     problems += _gaps([*listed, *files])
     return files
+
+
+def _once(listed: list[Path], files: list[Path], problems: list[str]) -> list[Path]:
+    """
+    Return the files without those that are in the recording in another form, and tell of these.
+
+    A recorder that is killed while it compresses a file leaves the whole one and a part of the
+    compressed one.
+    """
+    taken = {_base_and_number(file): file for file in listed}
+    once = []
+    for file in files:
+        first = taken.setdefault(_base_and_number(file), file)
+        if first is file:
+            once.append(file)
+        else:
+            problems.append(f'{file.name} is not read: {first.name} has the same name and number')
+    return once
 
 
 def _groups(files: list[Path]) -> dict[str, list[Path]]:

@@ -58,7 +58,8 @@ def read(path: Path) -> Recording:
     found = [acquisition for acquisition in contents.read_contents(bag, lambda progress: None)
              if len(acquisition.images)]
     if not found:
-        raise DeviceError(f'{place} holds no image of a Miniscope (a topic image_raw)')
+        raise DeviceError('; '.join([
+            f'{place} holds no image of a Miniscope (a topic image_raw)', *bag.problems]))
     chosen = found if place == path else [one for one in found if one.name == path.name]
     if len(chosen) != 1:
         names = ', '.join(str(place / acquisition.name) for acquisition in found)

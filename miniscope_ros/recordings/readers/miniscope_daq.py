@@ -28,12 +28,12 @@ _DEFAULT_FRAMES_PER_FILE = 1000
 
 def recognise(path: Path) -> bool:
     """Return whether it is a device's folder or the folder of a recording above it."""
-    return path.is_dir() and bool(_device_folders(path))
+    return path.is_dir() and bool(device_folders(path))
 
 
 def read(path: Path) -> TimedVideo:
     """Open the recording of one device; DeviceError if it cannot be played."""
-    folders = _device_folders(path)
+    folders = device_folders(path)
     if len(folders) > 1:
         names = ', '.join(str(folder) for folder in folders)
         raise DeviceError(f'{path} holds recordings of several devices; name one of: {names}')
@@ -70,7 +70,7 @@ def _videos(folder: Path) -> dict[int, Path]:
     return {int(file.stem): file for file in files}
 
 
-def _device_folders(path: Path) -> list[Path]:
+def device_folders(path: Path) -> list[Path]:
     """Return the folder itself or those below it that hold a device's recording."""
     for folders in ([path], sorted(folder for folder in path.iterdir() if folder.is_dir())):
         found = [folder for folder in folders

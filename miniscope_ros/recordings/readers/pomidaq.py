@@ -32,6 +32,7 @@ _VIDEOS = ('.mkv', '.avi')
 _TIME = 'timestamp'
 _ROW_TIME = 'Time [ms]'
 _SLICE = re.compile(r'(?P<name>.+)_(?P<number>\d{1,9})')
+_ODD = 0.1  # share of a slice's times that may be wrong
 # Times are counted from the recording's start or, as an option of the program, from 1970.
 _SURELY_SINCE_1970_MS = 1e11
 
@@ -118,7 +119,7 @@ def _times(chosen: _Named, warnings: list[str]) -> tuple[list[Path], list[NDArra
         table = Table(_beside(base, _STAMPS), ';')
         column = table.column(_TIME)
         known = column[np.isfinite(column)]
-        if known.size and np.median(known) < last:
+        if known.size and np.quantile(known, _ODD) < last:
             names = ', '.join(left.name for left in chosen.slices[number:])
             warnings.append(f'{chosen.name}: {names} is not played: its times do not follow those '
                             f'of {bases[-1].name}, so that it is of another recording')
@@ -126,7 +127,7 @@ def _times(chosen: _Named, warnings: list[str]) -> tuple[list[Path], list[NDArra
         warnings.extend(table.warnings)
         bases.append(base)
         times.append(column)
-        last = float(np.median(known)) if known.size else last
+        last = float(np.quantile(known, 1 - _ODD)) if known.size else last
     _warn_of_gaps(chosen, bases, warnings)
     return bases, times
 
