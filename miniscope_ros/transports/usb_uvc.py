@@ -193,17 +193,16 @@ class UsbTransport:
     def _next_frame(self, ring: TransferRing) -> Frame | None:
         while not self._frames:
             try:
-                payload = ring.done.popleft()
+                run = ring.done.popleft()
             except IndexError:
                 return None
-            if payload.length < 0:
+            if run.length < 0:
                 self._assembler.tear()
             else:
-                self._counted += payload.cuts + payload.ends
+                self._counted += run.cuts + run.ends
                 self._frames.extend(self._assembler.add(
-                    payload.content[:payload.length], payload.arrival_ns, payload.cuts,
-                    payload.ends))
-            ring.give_back(payload)
+                    ring.content(run), run.arrival_ns, run.cuts, run.ends))
+            ring.give_back(run)
         return self._frames.popleft()
 
     def _lend(self, frame: Frame) -> Buffer:
