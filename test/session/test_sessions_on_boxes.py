@@ -29,7 +29,8 @@ def rig(tmp_path: Path) -> Iterator[VirtualDaq]:
 
 
 @pytest.mark.parametrize('unplugged', [False, True], ids=['plugged', 'unplugged in between'])
-def test_two_boxes_and_a_camera_in_one_session(unplugged: bool, rig: VirtualDaq, tmp_path: Path) -> None:
+def test_two_boxes_and_a_camera_in_one_session(
+        unplugged: bool, rig: VirtualDaq, tmp_path: Path) -> None:
     file = write_session(tmp_path, {
         name: {**LIT, 'device': box.by_path} for name, box in zip('ab', rig.boxes, strict=False)
     }, record={'recorder': 'builtin'}, cameras=[{'name': 'c', 'parameters': {
