@@ -21,8 +21,8 @@ SOURCE = ParameterSpec(
     'source',
     'daq',
     'where frames come from: daq (a Miniscope on its DAQ box), camera (any '
-    'other camera that OpenCV opens), simulated (a Miniscope that needs no hardware), replay (a '
-    'recording)',
+    'other camera, a video file or a URL), simulated (a Miniscope that needs no hardware), replay '
+    '(a recording)',
     Mutability.FIXED,
     choices=SOURCES,
 )
@@ -265,13 +265,15 @@ CAMERA_SPECS = [
     ParameterSpec(
         'pixel_format',
         '',
-        'pixel format asked of the camera, four characters as YUYV or MJPG; empty = its own',
+        'pixel format asked of the camera, four characters as YUYV, MJPG or GREY; empty = its '
+        'own, or another one of that size that reaches frame_rate',
         Mutability.UNCONFIGURED,
     ),
     ParameterSpec(
         'exposure',
         0.0,
-        "exposure asked of the camera, in the camera's own unit; 0 = its own",
+        'exposure asked of the camera, for UVC cameras in units of 0.1 ms; it switches automatic '
+        'exposure off; 0 = as it is',
         Mutability.UNCONFIGURED,
         minimum=0.0,
         maximum=1e6,

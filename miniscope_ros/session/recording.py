@@ -458,6 +458,7 @@ class Recording:
             'warnings': self._warnings, 'recorder': self._recorder.kind,
             'counted_by': recorded.counted_by, 'began_ns': self._began_ns,
             'ended_ns': time.time_ns(), 'restart': self._plan.settings.restart,
+            'trigger': self._plan.trigger.as_dict() if self._plan.trigger else None,
             'scopes': {name: published.as_dict() | {
                 'first_frame_after_the_earliest_ms': self._skew.get(name)}
                 for name, published in scopes.items()},

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lifecycle_msgs.msg import Transition, TransitionEvent
@@ -37,6 +37,8 @@ class ScopeLink:
         self.frame_bytes = 0  # bytes of an image; 0: not known
         self.device_type = ''
         self.levels = -1  # of the digital inputs, as a bit mask; -1: not known
+        # Called with frame_index and levels of each frame that counts.
+        self.on_inputs: Callable[[int, int], None] = lambda frame_index, levels: None
         self.was_active = False  # before the recording
         self.has_ended = False  # during the recording, and may be back
         self.source = ''  # as its parameter says
@@ -97,6 +99,7 @@ class ScopeLink:
             self.levels = info.digital_inputs
         if self._counting:
             self.published.add(info)
+            self.on_inputs(info.frame_index, info.digital_inputs)
 
     def _take_metadata(self, metadata: FrameMetadata) -> None:
         self.frame_bytes = metadata.width * metadata.height * (3 if metadata.has_color else 1)

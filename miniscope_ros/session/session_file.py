@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+import itertools
 from pathlib import Path
 import re
 from typing import Any
@@ -255,6 +256,12 @@ def folder_name(settings: RecordSettings, session: Mapping[str, Any], name: str,
     if name:
         folder = folder.parent / Path(name).expanduser()
     return folder.absolute()
+
+
+def unused(folder: Path) -> Path:
+    """Return a folder that does not exist: this one, or with _2, _3, .. at its end."""
+    names = itertools.chain([folder.name], (f'{folder.name}_{n}' for n in itertools.count(2)))
+    return next(path for path in map(folder.with_name, names) if not path.exists())
 
 
 def _part(value: Any, default: str) -> str:

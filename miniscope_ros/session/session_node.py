@@ -34,7 +34,7 @@ from miniscope_ros.session.recording import (
     Status,
 )
 from miniscope_ros.session.scope_link import ScopeLink
-from miniscope_ros.session.session_file import folder_name, SessionFile
+from miniscope_ros.session.session_file import folder_name, SessionFile, unused
 from miniscope_ros.session.snapshot import as_json, catalogue_entries, versions
 from miniscope_ros.session.trigger import Trigger
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -133,17 +133,18 @@ class SessionNode(Node):  # type: ignore[misc]
         note.header.stamp = self.get_clock().now().to_msg()
         self._notes.publish(note)
 
-    def ask(self, name: str = '', notes: str = '') -> _Request:
+    def ask(self, name: str = '', notes: str = '', *, again: bool = False) -> _Request:
         """
         Have run() begin a recording. Raises MiniscopeError where that is not possible.
 
         Notes that are a YAML mapping replace values of the section `session` for this recording:
-        in its folder's name, its metadata and its session.yaml.
+        in its folder's name, its metadata and its session.yaml. again: the trigger asks for the
+        next one; where its folder exists already the name gets a number.
         """
         session = {**self._session.session, **session_data(notes)}
         folder = folder_name(self._session.record, session, name, datetime.now())
         plan = Plan(
-            folder, self._session.record,
+            unused(folder) if again else folder, self._session.record,
             (*self._own_topics, *self._session.also,
              *(topic for camera in self._session.cameras if not camera.is_ours
                for topic in camera.own_topics)))
@@ -233,7 +234,7 @@ class SessionNode(Node):  # type: ignore[misc]
 
     def _ask_again(self, request: _Request) -> None:
         try:
-            self.ask('', request.notes)
+            self.ask('', request.notes, again=True)
         except MiniscopeError as error:
             _log.error('NOT RECORDED: %s', error)
             self.has_failed = True

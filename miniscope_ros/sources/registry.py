@@ -150,7 +150,10 @@ def _simulated(values: Mapping[str, Any], device_type: DeviceType | None, stop: 
 
 def _camera(values: Mapping[str, Any], device_type: DeviceType | None, stop: Event) -> Source:
     from miniscope_ros.sources.camera import CameraSource
-    return CameraSource(stop, values['device'], values['frame_rate'])
+    from miniscope_ros.transports.camera_choice import CameraRequest
+    return CameraSource(stop, values['device'], CameraRequest(
+        values['image_width'], values['image_height'], values['pixel_format'],
+        values['frame_rate'], values['exposure']))
 
 
 def _replay(values: Mapping[str, Any], device_type: DeviceType | None, stop: Event) -> Source:

@@ -39,6 +39,7 @@ class V4l2Transport:
 
     kind = 'v4l2'
     fresh_reads = False
+    _has_fixed_size = True  # every good frame has as many bytes
 
     def __init__(self, path: str, location: str = '') -> None:
         """Name the device node and the USB port that it is at; opens nothing."""
@@ -135,7 +136,7 @@ class V4l2Transport:
         data = self._views[buffer.index]
         damaged = bool(buffer.flags & abi.BUF_FLAG_ERROR)
         if buffer.bytesused != self._frame_bytes:
-            damaged = True
+            damaged = damaged or self._has_fixed_size or not buffer.bytesused
             data = data[:buffer.bytesused]
         stamp_ns = None
         if buffer.flags & abi.BUF_FLAG_TIMESTAMP_MASK == abi.BUF_FLAG_TIMESTAMP_MONOTONIC:

@@ -14,6 +14,8 @@ BUF_TYPE_VIDEO_CAPTURE = 1
 MEMORY_MMAP = 1
 FIELD_NONE = 1
 PIX_FMT_YUYV = int.from_bytes(b'YUYV', 'little')
+PIX_FMT_GREY = int.from_bytes(b'GREY', 'little')
+PIX_FMT_MJPEG = int.from_bytes(b'MJPG', 'little')
 
 CAP_VIDEO_CAPTURE = 0x00000001
 CAP_STREAMING = 0x04000000
@@ -26,6 +28,8 @@ BUF_FLAG_TIMESTAMP_MONOTONIC = 0x00002000
 DISCRETE = 1  # type of a size or an interval
 
 CTRL_FLAG_DISABLED = 0x00000001
+
+EXPOSURE_MANUAL = 1
 
 UVC_SET_CUR = 0x01
 UVC_GET_CUR = 0x81
@@ -162,6 +166,26 @@ class FrameInterval(ctypes.Structure):
         ('denominator', c_uint32), ('_stepwise', c_uint32 * 4), ('reserved', c_uint32 * 2)]
 
 
+class CaptureParameters(ctypes.Structure):
+    """How a camera captures (struct v4l2_captureparm); the interval is a fraction [s]."""
+
+    _fields_ = [
+        ('capability', c_uint32), ('capturemode', c_uint32), ('numerator', c_uint32),
+        ('denominator', c_uint32), ('extendedmode', c_uint32), ('readbuffers', c_uint32),
+        ('reserved', c_uint32 * 4)]
+
+
+class _StreamUnion(ctypes.Union):
+    _fields_ = [('capture', CaptureParameters), ('raw_data', c_ubyte * 200)]
+
+
+class StreamParameters(ctypes.Structure):
+    """The frame rate of a stream (struct v4l2_streamparm)."""
+
+    _anonymous_ = ('parm',)
+    _fields_ = [('type', c_uint32), ('parm', _StreamUnion)]
+
+
 class UsbIoctl(ctypes.Structure):
     """A request to an interface of a USB device (struct usbdevfs_ioctl)."""
 
@@ -182,6 +206,7 @@ def _both(kind: str, number: int, data: type[ctypes.Structure]) -> int:
 
 VIDIOC_QUERYCAP = _read('V', 0, Capability)
 VIDIOC_ENUM_FMT = _both('V', 2, FormatDescription)
+VIDIOC_G_FMT = _both('V', 4, Format)
 VIDIOC_S_FMT = _both('V', 5, Format)
 VIDIOC_REQBUFS = _both('V', 8, RequestBuffers)
 VIDIOC_QUERYBUF = _both('V', 9, Buffer)
@@ -189,6 +214,8 @@ VIDIOC_QBUF = _both('V', 15, Buffer)
 VIDIOC_DQBUF = _both('V', 17, Buffer)
 VIDIOC_STREAMON = _write('V', 18, c_int32)
 VIDIOC_STREAMOFF = _write('V', 19, c_int32)
+VIDIOC_G_PARM = _both('V', 21, StreamParameters)
+VIDIOC_S_PARM = _both('V', 22, StreamParameters)
 VIDIOC_S_CTRL = _both('V', 28, Control)
 VIDIOC_QUERYCTRL = _both('V', 36, QueryControl)
 VIDIOC_G_EXT_CTRLS = _both('V', 71, ExtControls)

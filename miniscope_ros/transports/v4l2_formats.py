@@ -41,13 +41,32 @@ def list_formats(path: str) -> list[CameraFormat]:
     try:
         return [
             CameraFormat(
-                found.pixelformat.to_bytes(4, 'little').decode(errors='replace').strip(),
+                format_name(found.pixelformat),
                 size.width, size.height, _rates(fd, found.pixelformat, size))
             for found in _entries(fd, abi.VIDIOC_ENUM_FMT, lambda index: abi.FormatDescription(
                 index=index, type=abi.BUF_TYPE_VIDEO_CAPTURE))
             for size in _sizes(fd, found.pixelformat)]
     finally:
         os.close(fd)
+
+
+def own_format(path: str) -> CameraFormat:
+    """Return the format that a video node has now; DeviceError if it cannot be asked."""
+    fd = device_node.open_node(path)
+    try:
+        answer = abi.Format(type=abi.BUF_TYPE_VIDEO_CAPTURE)
+        fcntl.ioctl(fd, abi.VIDIOC_G_FMT, answer)
+    except OSError as error:
+        raise device_node.explain(path, 'ask for its format', error) from error
+    finally:
+        os.close(fd)
+    return CameraFormat(
+        format_name(answer.pix.pixelformat), answer.pix.width, answer.pix.height, ())
+
+
+def format_name(pixel_format: int) -> str:
+    """Return a pixel format's four characters."""
+    return pixel_format.to_bytes(4, 'little').decode(errors='replace').strip()
 
 
 def _sizes(fd: int, pixel_format: int) -> Iterator[abi.FrameSize]:

@@ -1,37 +1,39 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""`source: camera` through the whole node over DDS; a box is what any program sees as a camera."""
+"""`source: camera` through the whole node over DDS, on a plain UVC camera."""
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 import time
 
-import cv2
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from listening import diagnosis, Listener, stamp_ns
 from miniscope_msgs.msg import FrameInfo
 from node_process import scope_node
 import numpy as np
 import pytest
-from virtual_daq import Box, BoxConfig, Fault, VirtualDaq
+from uvc_camera import HEIGHT, shown, uvc_camera, WIDTH
+from virtual_daq import Box, Fault, VirtualDaq
 
-HEIGHT, WIDTH = 480, 752  # which OpenCV gets without asking for a size
-BANK = np.random.default_rng(3).integers(0, 256, (5, HEIGHT, 2 * WIDTH), np.uint8)
 RATE = 40.0
+MJPG = 2  # the number of the offer that is asked for below
 
 
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Box]:
-    with VirtualDaq(tmp_path, [BoxConfig('Miniscope_V3', image=BANK, rate=RATE)]) as rig:
+    with VirtualDaq(tmp_path, [uvc_camera(rate=RATE)]) as rig:
         yield rig.box
 
 
 def test_a_camera_streams_in_colour_and_survives_a_replug(box: Box) -> None:
     given = {'source': 'camera', 'device': box.by_path, 'auto_start': False,
-             'diagnostics_period': 0.2}
+             'diagnostics_period': 0.2, 'pixel_format': 'MJPG', 'image_width': WIDTH,
+             'exposure': 100.0}
     with scope_node(given) as node, Listener() as ear:
         said = ear.listen('/diagnostics', DiagnosticArray)
         assert ear.change_state('configure')
+        node.wait_for_output('offers YUYV 320x240 at 30, 15 frames/s; YUYV 640x480')
+        node.wait_for_output('gives MJPG 320x240 at 30 frames/s, exposure 100')
         images = ear.listen('image_raw', keep=lambda image: (
             stamp_ns(image), image.encoding, np.frombuffer(image.data, np.uint8).reshape(
                 image.height, image.width, 3)))
@@ -41,8 +43,8 @@ def test_a_camera_streams_in_colour_and_survives_a_replug(box: Box) -> None:
         assert ear.change_state('activate')
         ear.wait_for(infos, 60)
         lost = box.frame + 5
-        box.plan({lost: Fault.LOST})
-        ear.wait_until(lambda: any(info.lost_before for info in infos), 'the loss is told')
+        box.plan({lost: Fault.LOST, lost + 5: Fault.SHORT})
+        ear.wait_until(lambda: sum(info.lost_before for info in infos) >= 2, 'both are told')
         box.unplug()
         node.wait_for_output('the device is lost')
         before = len(infos)
@@ -72,8 +74,7 @@ def test_a_camera_streams_in_colour_and_survives_a_replug(box: Box) -> None:
         monotonic = np.array(stamps) - (time.time_ns() - time.monotonic_ns())
         found = [records[np.argmin(np.abs(records['reported_ns'] - stamp))]
                  for stamp in monotonic]
-        pictures = [cv2.cvtColor(raw.reshape(HEIGHT, WIDTH, 2), cv2.COLOR_YUV2BGR_YUYV)
-                    for raw in BANK]
+        pictures = shown(box.config, MJPG)
         for record, stamp, (_, encoding, image) in zip(found, monotonic, images, strict=True):
             assert abs(int(record['reported_ns']) - stamp) < 2_000_000
             assert encoding == 'bgr8'
@@ -81,14 +82,15 @@ def test_a_camera_streams_in_colour_and_survives_a_replug(box: Box) -> None:
         again = next(n for n in range(1, count) if found[n]['stream'] != found[0]['stream'])
         for first, last in ((0, again), (again, count)):
             for record, info in zip(found[first + 1:last], infos[first + 1:last], strict=True):
-                taken = int(record['frame'] - found[first]['frame'])
-                told = info.capture_index - infos[first].capture_index
-                # A loss that only time shows is told later, and until then it is in doubt.
-                assert 0 <= taken - told <= info.lost_uncertainty
+                assert record['frame'] - found[first]['frame'] == (
+                    info.capture_index - infos[first].capture_index)
         for earlier, later in pairwise(infos):
             assert later.capture_index - earlier.capture_index == 1 + later.lost_before
-            assert later.loss_evidence == (
-                FrameInfo.EVIDENCE_TIME if later.lost_before else FrameInfo.EVIDENCE_NONE)
         away = int(found[again]['reported_ns'] - found[again - 1]['reported_ns']) * 1e-9
         assert infos[again].lost_before == pytest.approx(away * RATE - 1, abs=1)
-        assert lost not in [record['frame'] for record in found]
+        assert not {lost, lost + 5} & {int(record['frame']) for record in found}
+        evidence = {int(record['frame']): info.loss_evidence
+                    for record, info in zip(found, infos, strict=True) if info.lost_before}
+        assert evidence[lost + 1] == FrameInfo.EVIDENCE_SEQUENCE
+        # A picture that does not decode is known by itself.
+        assert evidence[lost + 6] == FrameInfo.EVIDENCE_DAMAGED

@@ -6,11 +6,13 @@ import contextlib
 from dataclasses import dataclass
 import json
 from pathlib import Path
+import random
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+from threading import Event, Thread
 import time
 
 from listening import is_dark, Listener
@@ -18,11 +20,20 @@ from mcap.stream_reader import StreamReader
 from miniscope_msgs.msg import RecordingStatus
 from miniscope_ros.recordings import certificate
 from node_process import NodeProcess, scope_node
+import psutil
 import pytest
 from recording_sessions import messages, only_bag, RECORDERS, Session, SIMULATED, write_session
 
 PROMISED_S = 6.0
 SPAWN = 4  # times that the machine needs to start a Python that imports rclpy, at the most
+
+# Run Python without the right to write where its user may not, which root has.
+MORTAL = """
+import ctypes, os, sys
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
+ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
 
 
 @contextlib.contextmanager
@@ -48,7 +59,8 @@ def recording(
     with scope_node({**SIMULATED, 'auto_start': False}, remap={'__node': 'a'}), \
             Listener('/a') as ear:
         node = NodeProcess(
-            python=('-m', 'miniscope_ros.commands.session_node', str(file), '--start', '--once'),
+            python=('-c', MORTAL, '-m', 'miniscope_ros.commands.session_node', str(file),
+                    '--start', '--once'),
             environment=environment)
         try:
             yield Session(node, ear), ear
@@ -69,37 +81,78 @@ class Fault:
     """What is done to a recording, and what is said of it."""
 
     name: str
-    act: Callable[[Session, Path], None]
+    act: Callable[[Session, Path], Callable[[], None]]  # returns what takes it back
     said: str
     bag_is_left: bool = True
 
 
-def delete_folder(session: Session, bag: Path) -> None:
+def kill(session: Session, bag: Path) -> Callable[[], None]:
+    session.recorder().kill()
+    return lambda: None
+
+
+def suspend(session: Session, bag: Path) -> Callable[[], None]:
+    session.recorder().suspend()
+    return lambda: None
+
+
+def delete_folder(session: Session, bag: Path) -> Callable[[], None]:
     shutil.rmtree(bag)
+    return lambda: None
+
+
+def make_read_only(session: Session, bag: Path) -> Callable[[], None]:
+    bag.chmod(0o500)
+    return lambda: bag.chmod(0o700)
+
+
+def starve(session: Session, bag: Path) -> Callable[[], None]:
+    """Let the recorder run for a hundredth of the time."""
+    recorder = session.recorder()
+    over = Event()
+
+    def hold() -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while not over.is_set():
+                recorder.suspend()
+                over.wait(1.0)
+                recorder.resume()
+                over.wait(0.01)
+
+    thread = Thread(target=hold)
+    thread.start()
+
+    def relieve() -> None:
+        over.set()
+        thread.join()
+
+    return relieve
 
 
 FAULTS = [
-    Fault('killed', lambda session, bag: session.recorder().kill(),
-          'the recorder has died, exit code -9'),
-    Fault('stopped', lambda session, bag: session.recorder().suspend(),
-          'the recorder does not take what is published'),
+    Fault('killed', kill, 'the recorder has died, exit code -9'),
+    Fault('stopped', suspend, 'the recorder does not take what is published'),
     Fault('deleted', delete_folder, 'deleted', bag_is_left=False),
+    Fault('read-only', make_read_only, 'read-only'),
+    Fault('starved', starve, 'the recorder does not take what is published'),
 ]
 
 
-@pytest.mark.parametrize('recorder', RECORDERS)
-@pytest.mark.parametrize('fault', FAULTS, ids=lambda fault: fault.name)
-def test_a_recorder_that_fails_is_told_soon_and_the_light_goes_dark(
-        fault: Fault, recorder: str, tmp_path: Path) -> None:
-    with recording(tmp_path, recorder=recorder) as (session, ear):
+def check_fault(fault: Fault, folder: Path, frames: int, recorder: str = 'builtin') -> None:
+    """Let a fault befall a recording after so many frames, and look at what is said and left."""
+    with recording(folder, recorder=recorder) as (session, ear):
         changes = ear.listen('control_changes')
-        ear.wait_for(ear.listen('frame_info'), 20)
-        bag = only_bag(tmp_path / 'bags')
+        ear.wait_for(ear.listen('frame_info'), frames)
+        bag = only_bag(folder / 'bags')
         slow = slowness()
-        fault.act(session, bag)
+        take_back = fault.act(session, bag)
         begin = time.monotonic()
-        ear.wait_until(lambda: is_dark(changes), 'the light is dark')
-        assert time.monotonic() - begin < PROMISED_S + SPAWN * slow
+        try:
+            ear.wait_until(lambda: is_dark(changes), 'the light is dark')
+        finally:
+            took = time.monotonic() - begin
+            take_back()
+        assert took < PROMISED_S + SPAWN * slow
         assert session.node.wait() == 1
         status = session.wait_for(RecordingStatus.FAILED)
         assert fault.said in status.message
@@ -113,7 +166,22 @@ def test_a_recorder_that_fails_is_told_soon_and_the_light_goes_dark(
         assert not bag.exists()
 
 
-@pytest.mark.parametrize('megabytes', [12, 25])
+@pytest.mark.parametrize('recorder', RECORDERS)
+@pytest.mark.parametrize('fault', FAULTS, ids=lambda fault: fault.name)
+def test_a_recorder_that_fails_is_told_soon_and_the_light_goes_dark(
+        fault: Fault, recorder: str, tmp_path: Path) -> None:
+    check_fault(fault, tmp_path, 20, recorder)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('seed', range(80))
+def test_whenever_a_recorder_fails_it_is_told(seed: int, tmp_path: Path) -> None:
+    check_fault(FAULTS[seed % len(FAULTS)], tmp_path, random.Random(seed).randrange(20, 250))
+
+
+@pytest.mark.parametrize('megabytes', [
+    12, 25, *(pytest.param(random.Random(seed).randrange(50, 201), marks=pytest.mark.soak, id=str(
+        seed)) for seed in range(20))])
 def test_a_disk_that_fills_up_is_told_and_what_fitted_can_be_read(
         megabytes: int, tmp_path: Path) -> None:
     with small_disk(tmp_path / 'disk', megabytes) as disk:

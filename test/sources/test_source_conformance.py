@@ -29,7 +29,8 @@ from miniscope_ros.sources.source import Source
 import numpy as np
 import pytest
 from recording_folders import scenes, write_miniscope_daq
-from virtual_daq import BoxConfig, VirtualDaq
+from uvc_camera import uvc_camera
+from virtual_daq import BoxConfig, Offer, VirtualDaq
 
 V4 = load_catalogue()['Miniscope_V4_BNO']
 VALUES = {name: control.start for name, control in V4.controls.items()} | {'led': 50.0}
@@ -52,8 +53,9 @@ def simulated(folder: Path) -> Iterator[Source]:
 
 
 @contextlib.contextmanager
-def camera(folder: Path) -> Iterator[Source]:
-    with VirtualDaq(folder, [BoxConfig('Miniscope_V3', rate=60.0)]) as rig:
+def camera(folder: Path, pixel_format: str) -> Iterator[Source]:
+    offers = [Offer(pixel_format, 320, 240)]
+    with VirtualDaq(folder, [uvc_camera(offers=offers, rate=60.0)]) as rig:
         yield CameraSource(Event(), rig.box.path)
         assert not rig.box.busy
 
@@ -79,7 +81,10 @@ SOURCES = {
     'miniscope on v4l2': lambda folder: miniscope(folder, 'v4l2'),
     'miniscope on usb': lambda folder: miniscope(folder, 'usb'),
     'simulated': simulated,
-    'camera': camera,
+    'camera in YUYV': lambda folder: camera(folder, 'YUYV'),
+    'camera in MJPG': lambda folder: camera(folder, 'MJPG'),
+    'camera in GREY': lambda folder: camera(folder, 'GREY'),
+    'camera through OpenCV': lambda folder: camera(folder, 'UYVY'),
     'video file': video,
     'replay': replay,
 }

@@ -4,10 +4,11 @@
 
 from .box import Box, BoxConfig, Fault, Protocol, Status
 from .build import library_path
+from .camera import Offer, UvcCamera
 from .pacing import pacing_violations
 from .rig import is_preloaded, reexec_preloaded, VirtualDaq
 
 __all__ = [
-    'Box', 'BoxConfig', 'Fault', 'is_preloaded', 'library_path', 'pacing_violations',
-    'Protocol', 'reexec_preloaded', 'Status', 'VirtualDaq',
+    'Box', 'BoxConfig', 'Fault', 'is_preloaded', 'library_path', 'Offer',
+    'pacing_violations', 'Protocol', 'reexec_preloaded', 'Status', 'UvcCamera', 'VirtualDaq',
 ]

@@ -42,6 +42,7 @@ typedef int32_t i32;
 typedef int64_t i64;
 
 enum { CONTROLS = 5, TEMPLATES = 32, CHOICES = 16, SLOTS = 64, PLAN = 1 << 20, BUFFERS = 32, URBS = 5 };
+enum { OFFERS = 8 };
 enum { LED, LED2, FOCUS, GAIN, FRAME_RATE };
 enum image_mode { IMAGE_RAMP, IMAGE_LIT, IMAGE_BANK, IMAGE_STRIPES };
 enum link_mode { LINK_GOOD, LINK_NEEDS_SERDES, LINK_NONE };
@@ -85,6 +86,7 @@ enum protocol_fault {  // in the fault log
     A(char, card, 32)                                                                            \
     A(char, product, 64)                                                                         \
     A(u8, descriptors, 1024)                                                                     \
+    A(char, vendor_id, 8)       /* USB vendor, "04b4" */                                         \
     A(char, product_id, 8)      /* USB product, "00f9" */                                        \
     A(char, speed, 8)           /* [Mbit/s] */                                                   \
     F(i32, descriptors_size)                                                                     \
@@ -113,6 +115,16 @@ enum protocol_fault {  // in the fault log
     F(i64, jitter_ns)           /* standard deviation of the stamps */                           \
     F(u32, needs_init)          /* orientation only after 50 41, 50 3D were executed */          \
     F(u32, has_orientation)                                                                      \
+    /* a plain UVC camera in place of a box: sizes and formats; none: it is a box */             \
+    F(i32, offers)                                                                               \
+    A(u32, offer_format, OFFERS)                                                                 \
+    A(i32, offer_width, OFFERS)                                                                  \
+    A(i32, offer_height, OFFERS)                                                                 \
+    A(double, offer_rate, OFFERS * CHOICES) /* [frames/s]; 0 ends the list */                    \
+    F(i32, offer)               /* the one that is set */                                        \
+    F(u32, fixed_exposure)      /* it has no control of it */                                    \
+    F(i32, exposure_mode)       /* enum v4l2_exposure_auto_type */                               \
+    F(i32, exposure)            /* [0.1 ms] */                                                   \
     /* the type's control packets: byte kinds 0 fixed, 1 + k raw byte k, 9 + k second raw */     \
     F(i32, templates)                                                                            \
     A(i32, template_control, TEMPLATES)                                                          \
@@ -156,6 +168,8 @@ enum protocol_fault {  // in the fault log
     F(u32, queued_most)                                                                          \
     F(u32, flags)               /* Open Ephys control flags */                                   \
     F(u32, inputs)              /* digital inputs; bit 0 is the trigger */                       \
+    F(u32, inputs_next)         /* what they become */                                           \
+    F(u64, inputs_at)           /* from the frame of this number on; 0: never */                 \
     F(u32, looped)              /* the sync output drives the trigger input */                   \
     F(i32, frozen)                                                                               \
     F(i32, link)                /* enum link_mode */                                             \
@@ -341,6 +355,14 @@ int controls_write(struct handle *h, u32 id, i32 asked);
 i64 controls_read(struct state *s, u32 id);
 int unit_query(struct handle *h, struct uvc_xu_control_query *q);
 int controls_ioctl(struct handle *h, unsigned long request, void *argument, bool *known);
+
+// camera.c
+bool is_camera(const struct state *s);
+u32 camera_frame_size(const struct state *s);
+void camera_choose(struct state *s, int offer);
+int camera_ioctl(struct handle *h, unsigned long request, void *argument, bool *known);
+int camera_pictures(const struct handle *h);
+u32 camera_paint(int pictures, struct handle *h, u32 index, u64 frame);
 
 // device.c
 struct size { int width, height; };

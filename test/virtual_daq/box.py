@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import scope
+from . import camera, scope
 from .build import layouts, library
 from .descriptors import device_descriptors
 
@@ -115,6 +115,7 @@ class BoxConfig:
     light: float = 0.0  # at power on, 0..1
     product_id: str = '00f9'  # 00f8: at a USB 2 port; 00f3: in the boot loader
     speed: str = '5000'  # [Mbit/s]
+    camera: camera.UvcCamera | None = None  # no box at all, but a plain UVC camera
 
 
 class Box:
@@ -154,6 +155,7 @@ class Box:
         state['product'] = product.encode()
         state['descriptors'][:len(descriptors)] = list(descriptors)
         state['descriptors_size'] = len(descriptors)
+        state['vendor_id'] = b'04b4'
         state['product_id'] = config.product_id.encode()
         state['speed'] = config.speed.encode()
         state['sensor_width'], state['sensor_height'] = type_['size']
@@ -181,6 +183,8 @@ class Box:
         state['needs_init'] = True
         self._describe_image()
         self._describe_controls(controls)
+        if config.camera is not None:
+            camera.describe(state, self.folder, config.camera)
 
     def _describe_image(self) -> None:
         image = self.config.image
@@ -406,9 +410,13 @@ class Box:
         """Let something lie on the lens: a picture of image 'lit' is dark whatever the light."""
         self.state['covered'] = covered
 
-    def trigger(self, levels: int) -> None:
-        """Set the digital inputs; bit 0 is the trigger."""
-        self.state['inputs'] = levels
+    def trigger(self, levels: int, at: int = 0) -> None:
+        """Set the digital inputs, from frame at on or now; bit 0 is the trigger."""
+        if at:
+            self.state['inputs_next'] = levels
+            self.state['inputs_at'] = at
+        else:
+            self.state['inputs'] = levels
 
     def loop_sync(self, looped: bool = True) -> None:
         """Connect the sync output to the trigger input."""

@@ -292,7 +292,7 @@ static int request_buffers(struct handle *h, struct v4l2_requestbuffers *r)
     }
     r->count = r->count > BUFFERS ? BUFFERS : r->count;
     long page = sysconf(_SC_PAGESIZE);
-    h->length = 2 * s->width * s->height;
+    h->length = is_camera(s) ? camera_frame_size(s) : 2U * s->width * s->height;
     h->stride = (h->length + page - 1) / page * page;
     h->memory = memfd_create("virtual_daq", MFD_CLOEXEC);
     if (h->memory < 0 || ftruncate(h->memory, (off_t)h->stride * r->count) < 0)
@@ -401,7 +401,11 @@ static int stream_off(struct handle *h)
 static int capture_ioctl(struct handle *h, int fd, unsigned long request, void *argument)
 {
     struct v4l2_buffer *v = argument;
-    bool known = true;
+    bool known = is_camera(h->box.state);
+    int answer = known ? camera_ioctl(h, request, argument, &known) : 0;
+    if (known)
+        return answer;
+    known = true;
     switch (request) {
     case VIDIOC_ENUM_FMT: return enumerate_format(argument);
     case VIDIOC_ENUM_FRAMESIZES: return enumerate_size(argument);

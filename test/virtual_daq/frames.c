@@ -30,6 +30,10 @@ struct painter *painter_new(struct handle *h)
     p->size = 2 * s->sensor_width * s->sensor_height;
     p->level = -1;
     p->bank = -1;
+    if (is_camera(s)) {
+        p->bank = camera_pictures(h);
+        return p;
+    }
     if (s->image_mode == IMAGE_BANK) {
         char path[640];
         snprintf(path, sizeof path, "%s/boxes/%s/bank", h->box.root, h->box.name);
@@ -99,6 +103,8 @@ static void telemetry(const struct state *s, const struct frame_record *r, u8 *i
 u32 painter_paint(struct painter *p, struct handle *h, u32 index, struct frame_record *r)
 {
     struct state *s = h->box.state;
+    if (is_camera(s))
+        return camera_paint(p->bank, h, index, r->frame);
     u32 size = p->size < h->length ? p->size : h->length;
     i64 offset = (i64)index * h->stride;
     u8 head[80];

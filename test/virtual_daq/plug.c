@@ -128,11 +128,13 @@ void plug_locked(struct box *box, int number)
     s->reappear_ns = 0;
     s->cached = s->streaming = 0;
     s->width = s->height = 608;
+    if (is_camera(s))
+        camera_choose(s, 0);
     s->generation++;
-    put_text(format("%s%s/idVendor", box->root, usb), format("04b4\n"));
+    put_text(format("%s%s/idVendor", box->root, usb), format("%s\n", s->vendor_id));
     put_text(format("%s%s/idProduct", box->root, usb), format("%s\n", s->product_id));
     put_text(format("%s%s/product", box->root, usb), format("%s\n", s->product));
-    put_text(format("%s%s/manufacturer", box->root, usb), format("Cypress\n"));
+    put_text(format("%s%s/manufacturer", box->root, usb), format(is_camera(s) ? "Camera\n" : "Cypress\n"));
     put_text(format("%s%s/busnum", box->root, usb), format("%d\n", bus_number(s)));
     put_text(format("%s%s/devnum", box->root, usb), format("%d\n", s->device_number));
     put_text(format("%s%s/devpath", box->root, usb), format("%s\n", strchr(s->port, '-') + 1));
@@ -172,7 +174,7 @@ void plug_driver_locked(struct box *box, bool uvcvideo, int claimed)
     char *usb = format(BUS "/usb%d/%s", bus_number(s), s->port);
     s->detached = !uvcvideo;
     s->claimed = claimed;
-    uvcvideo &= !strcmp(s->product_id, "00f9");  // else it has nodes that no test looks for
+    uvcvideo &= is_camera(s) || !strcmp(s->product_id, "00f9");  // else it has nodes that no test looks for
     for (int interface = 0; interface < 2; interface++) {
         const char *name = uvcvideo ? "uvcvideo" : claimed & 1 << interface ? "usbfs" : "";
         drop(format("%s%s/%s:1.%d/driver", box->root, usb, s->port, interface));

@@ -101,7 +101,7 @@ static void hand_over(struct handle *h, struct frame_record *r, u32 painted)
     b->flags = r->faults & (FAULT_ERROR_FLAG | FAULT_TRANSFER) ? V4L2_BUF_FLAG_ERROR : 0;
     if (!(r->faults & FAULT_STAMP_NONE))
         b->flags |= V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
-    if (h->length != 2U * s->sensor_width * s->sensor_height)
+    if (!is_camera(s) && h->length != 2U * s->sensor_width * s->sensor_height)
         b->flags |= V4L2_BUF_FLAG_ERROR;  // the set size is not the scope's
     b->stamp_ns = r->reported_ns;
     b->sequence = r->sequence;
@@ -121,6 +121,10 @@ void log_frame(struct handle *h, struct frame_record *r)
 static bool begin_end(struct handle *h, struct frame_record *r, i64 period)
 {
     struct state *s = h->box.state;
+    if (s->inputs_at && s->frame >= s->inputs_at) {
+        s->inputs = s->inputs_next;
+        s->inputs_at = 0;
+    }
     r->faults = frame_faults(h, r->stamp_ns);
     if (r->faults & FAULT_FREEZE)
         s->frozen = 1;
@@ -140,7 +144,7 @@ static bool begin_end(struct handle *h, struct frame_record *r, i64 period)
     }
     // After 400 ms without data the UCLA firmware restarts its transfer, which resets the frame-ID
     // bit: the driver sees no new frame, but for the first of a stream.
-    bool unseen = h->sequence && !s->extension_unit && period > 400000000;
+    bool unseen = h->sequence && !s->extension_unit && !is_camera(s) && period > 400000000;
     r->sequence = unseen ? -1 : (i64)h->sequence++;
     r->reported_ns = reported_stamp(s, r->stamp_ns, period, r->faults);
     firmware_reading(s, r->faults, r->quaternion);
