@@ -102,8 +102,8 @@ def common_specs(frame_prefix: str) -> list[ParameterSpec]:
         ),
         ParameterSpec(
             'display.jpeg_quality',
-            97,  # the lowest that keeps the sensor's noise: docs/panel.md
-            'of image_display/compressed; lower: fewer bytes, smoother noise',
+            85,
+            'of image_display/compressed; from 97 on it keeps the noise of the sensor',
             minimum=1,
             maximum=100,
         ),

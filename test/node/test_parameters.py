@@ -38,7 +38,7 @@ DEFAULTS = {
     'display.mode': 'raw', 'display.background_alpha': 0.01, 'display.minimum': 0,
     'display.maximum': 255, 'display.orientation_indicator': True,
     'display.text_indicator': True, 'display.loss_indicator': True,
-    'display.delta_f_maximum': 0.2, 'display.jpeg_quality': 97, 'display.max_rate': 0.0,
+    'display.delta_f_maximum': 0.2, 'display.jpeg_quality': 85, 'display.max_rate': 0.0,
     'display.highlight_saturation': False, 'display.color_map': 'none',
     'orientation.max_norm_error': 0.05, 'orientation.max_rate': 35.0,
     'orientation.skip_repeated': True,
