@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 MOST_PARAMETERS = 200
 """The most parameters in one request; the node has about 50."""
 
+LONGEST = 10_000
+"""The most characters of a name or a text, and the most values of a list."""
+
 MOST_WAITING = 2000
 """The most requests that wait; a further one is refused at once."""
 
@@ -214,14 +217,27 @@ class ParameterRequests:
 
 
 def _read(messages: Sequence[ParameterMessage]) -> Iterator[Parameter]:
-    """Yield parameters; ValueError names one whose value is of a type that does not exist."""
+    """Yield parameters; ValueError names one that is too long or of a type that there is not."""
     for message in messages:
+        if len(message.name) > LONGEST:
+            raise ValueError(f'no parameter has a name of {len(message.name)} characters')
+        if (length := _length(message.value)) > LONGEST:
+            raise ValueError(
+                f'{message.name} cannot be set: its value has the length {length}; at most '
+                f'{LONGEST} are taken')
         try:
             yield Parameter.from_parameter_msg(message)
         except Exception as error:
             raise ValueError(
                 f'{message.name} cannot be set: its value is of type {message.value.type}, '
                 'which does not exist') from error
+
+
+def _length(value: Any) -> int:
+    """Return how many characters or list entries a value has; it takes no longer than that."""
+    lists = (value.byte_array_value, value.bool_array_value, value.integer_array_value,
+             value.double_array_value, value.string_array_value)
+    return max(len(value.string_value), *map(len, lists), sum(map(len, value.string_array_value)))
 
 
 def _sets_light(request: Any) -> bool:

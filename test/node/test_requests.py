@@ -113,6 +113,20 @@ def test_a_request_without_end_is_refused_as_a_whole(ear: Listener) -> None:
     assert ear.get('led') == 20.0
 
 
+@pytest.mark.parametrize('given', [
+    Parameter(name=200_000 * 'x'),
+    Parameter(name='frame_id', value=ParameterValue(
+        type=ParameterType.PARAMETER_STRING, string_value=200_000 * 'x')),
+    Parameter(name='table_header', value=ParameterValue(
+        type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=[50_000 * 'x'] * 5)),
+    Parameter(name='led', value=ParameterValue(
+        type=ParameterType.PARAMETER_DOUBLE_ARRAY, double_array_value=[0.0] * 200_000))])
+def test_a_value_without_end_is_refused_in_few_words(ear: Listener, given: Parameter) -> None:
+    result, = ear.call('set_parameters', SetParameters, SetParameters.Request(
+        parameters=[given])).results
+    assert not result.successful and len(result.reason) < 200
+
+
 def test_an_unchanged_dump_can_be_loaded(ear: Listener) -> None:
     names = sorted(ear.parameters())
     assert {'source', 'max_led', 'frame_rate', 'use_sim_time'} <= set(names)

@@ -24,7 +24,7 @@ from broken_shared_memory import (
 )
 from listening import Listener
 from miniscope_ros.stop import STALLED_STATUS
-from node_process import NodeProcess, PATIENCE
+from node_process import NodeProcess, PATIENCE, scope_node
 import pytest
 import shared_memory
 from slowness import slowness
@@ -107,6 +107,24 @@ def half_made_port(scene: Scene) -> None:
     scene.kill_victim()
 
 
+def test_a_node_that_follows_may_have_the_number_of_a_half_made_port(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        rig = stack.enter_context(VirtualDaq(tmp_path))
+        victim = listener()  # before the node: it has the first number
+        stack.callback(end, victim)
+        stack.callback(shared_memory.remove_noted, at_end=True)
+        victim.wait_for_output('listens')
+        node = NodeProcess({'led': 50.0}, environment=rig.environ())
+        stack.callback(end, node)
+        victim.wait_for_output('heard')
+        shared_memory.note(node.pid)
+        half_made_port(Scene(rig, node, victim))
+        assert node.wait() in (-signal.SIGKILL, STALLED_STATUS), node.output
+        assert rig.box.led == 0.0
+        with scope_node({'led': 50.0}, environment=rig.environ()):
+            rig.box.wait(lambda: rig.box.led > 0.0, PATIENCE)
+
+
 @pytest.mark.parametrize('break_it', [mutex_of_the_segment, half_made_port])
 def test_a_node_that_hangs_in_publish_is_ended_in_the_dark(
         break_it: Callable[[Scene], None], scene: Scene) -> None:
@@ -137,7 +155,7 @@ def test_a_new_subscriber_that_meets_a_half_made_port_leaves_the_node_alone(
     name, _, number = max(str(port) for port in last).rpartition('port')
     following = Path(f'{name}port{int(number) + 2}')  # of the next participant
     assert not following.exists()
-    leave_half_made(following)
+    leave_half_made(following, begun=True)
     published = scene.rig.box.sync_toggles
     recorder = NodeProcess(python=(
         '-c', 'import sys; from miniscope_ros.commands.record_scope import main; '

@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 import signal
 import struct
+import time
 
 from dying_listeners import __file__ as listeners_file
 from node_process import NodeProcess
@@ -27,6 +28,8 @@ _SHARED = 128  # the kind: a plain mutex that processes share
 _FREE = (0, 0, 0, 0, _SHARED, 0, 0)
 _LINKS = bytes(16)  # follow; only robust mutexes use them
 _LOOKS = 100
+BEGUN = time.time() + 3600
+"""The time of a file that a test's program is to take for one that is just being made."""
 LISTENER = """
 import sys
 sys.path.insert(0, {folder!r})
@@ -111,10 +114,16 @@ def _hold(file: Path) -> int:
         return len(places)
 
 
-def leave_half_made(port: Path) -> None:
-    """Put in place of a port what a process leaves that dies when it begins to make that port."""
+def leave_half_made(port: Path, *, begun: bool = False) -> None:
+    """
+    Put in place of a port what a process leaves that dies when it begins to make that port.
+
+    begun lets it look as if it were begun this moment, however late somebody looks.
+    """
     for name in (str(port), f'{port}{_LOCK_FILE}'):
         shared_memory.note_file(name)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
     port.touch()
+    if begun:
+        os.utime(port, (BEGUN, BEGUN))

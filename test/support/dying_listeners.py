@@ -4,7 +4,8 @@
 A crowd of subscribers that are killed, one after the other, at any moment of their lives.
 
 Run as a program, this file makes them: it imports rclpy once and forks a subscriber for each line
-that it reads. `started PID` is a new one, `heard PID` one that has its first message.
+that it reads. `started PID` is a new one, `listens PID` one that has subscribed, `heard PID` one
+that has its first message.
 """
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ class Crowd:
             with self._changed:
                 if word == 'started':
                     self._alive[int(pid)] = False
-                elif int(pid) in self._alive:
+                elif word == 'heard' and int(pid) in self._alive:
                     self._alive[int(pid)] = True
                 self._changed.notify_all()
 
@@ -119,6 +120,7 @@ def subscribe(scope: str, report: int = 1) -> None:
 
     for topic in TOPICS:
         node.create_subscription(_type(topic), f'{scope}/{topic}', take, 10, raw=True)
+    os.write(report, f'listens {os.getpid()}\n'.encode())
     rclpy.spin(node)
 
 

@@ -8,7 +8,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from broken_shared_memory import leave_half_made
 from domain_coordinator import domain_id
+from miniscope_ros.watch.middleware import remove_half_made_ports
 from node_process import NodeProcess
 import psutil
 import pytest
@@ -32,9 +34,7 @@ def half_made_port() -> Iterator[int]:
             Path('/dev/shm', f'{name}_port{FIRST_PORT + PER_DOMAIN * domain + offset}')
             for offset in OFFSETS for name in ('fastrtps', 'fastdds')]  # of Fast DDS 2 and 3
         for file in files:
-            # A real one that a dead program has left would be in the way, and is of no use.
-            file.unlink(missing_ok=True)
-            file.touch()
+            leave_half_made(file, begun=True)
         try:
             yield domain
         finally:
@@ -87,6 +87,27 @@ def test_a_half_made_port_ends_each_program_with_the_cure(tmp_path: Path) -> Non
         line, = program.said(f'{name}: the middleware has not started within 10 s')
         assert 'delete /dev/shm/fast*' in line
     assert len(programs['scope_node'].lines) == 1
+
+
+def test_only_ports_that_nobody_will_finish_are_removed(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = itertools.count(os.getpid() + 50)
+    with domain_id(lambda: next(numbers) % 100 + 1) as domain:
+        monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
+        first = FIRST_PORT + PER_DOMAIN * domain
+        old, young, made, other = (
+            Path('/dev/shm', f'fastrtps_port{first + offset}') for offset in (100, 102, 104, 400))
+        try:
+            for file in old, made, other:
+                leave_half_made(file)
+                file.write_bytes(b'x' * (file == made))
+                os.utime(file, (0, 0))
+            leave_half_made(young, begun=True)
+            remove_half_made_ports()
+            assert [file.exists() for file in (old, young, made, other)] == [False] + 3 * [True]
+        finally:
+            for file in old, young, made, other:
+                file.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize(('distribution', 'given', 'expected'), [
