@@ -23,7 +23,7 @@ _COLUMNS = 64  # [px] of a strip that are used: more columns take longer and sho
 _LEARNING = 0.1  # weight of a new frame in the running mean profile
 _KNOWN = 5  # frames that make the profile known
 _SLOWEST = 4  # waves in a frame's height; slower ones are shadows and motion
-_AMPLITUDE = 1.0  # [grey values] of a wave that is reported
+_AMPLITUDE = 1.6  # [grey values] of a wave that is reported; tissue that jolts makes 1.4
 _AGREEMENT = 0.85  # correlation of the strips: 1 when all show the same wave in the same place
 _PROMINENCE = 5.0  # how many times a wave is larger than the mean of all waves
 _MOVED = 0.06  # share of the wave that must be new in this frame: what stays is the scene
@@ -102,8 +102,10 @@ class Bands:
         power = np.abs(common)
         agreed = power * (power > _AGREEMENT * np.abs(_waves(change)).mean(axis=1))
         strongest = int(agreed.argmax())
+        # A wave whose number in the height is no integer is spread over two.
+        pair = np.sort(power[max(strongest - 1, 0):strongest + 2])[-2:]
         return bool(
-            2 * agreed[strongest] / len(change) > _AMPLITUDE
+            agreed[strongest] > 0 and 2 * math.hypot(*pair) / len(change) > _AMPLITUDE
             and agreed[strongest] > _PROMINENCE * power.mean()
             and (before is None
                  or abs((common - _waves(before)[:, 0])[strongest]) > _MOVED * power[strongest]))
@@ -127,10 +129,9 @@ class Bands:
         mean = change.mean(axis=1)
         power = np.abs(np.fft.rfft(mean - mean.mean())) ** 2
         strongest = _SLOWEST + int(power[_SLOWEST:].argmax())
-        # A wave whose number in the height is no integer is spread over two.
         wave = power[max(strongest - 1, _SLOWEST):strongest + 2].sum()
         return bool(
-            2 * math.sqrt(power[strongest]) / len(mean) <= _AMPLITUDE
+            2 * math.sqrt(wave) / len(mean) <= _AMPLITUDE
             or wave <= _DOMINANCE * power.sum())
 
 

@@ -119,6 +119,13 @@ def test_a_change_of_light_makes_no_bands_where_pixels_are_clipped() -> None:
         assert one.check(image, lit=True) is Content.OK
 
 
+def test_tissue_that_jolts_makes_no_bands() -> None:
+    one = checker()
+    # At frame 1020 the head stops, and all of the field moves back.
+    for image in scene_frames(45, seed=1, brightness=0.4, first=1000):
+        assert one.check(image, lit=True) is Content.OK
+
+
 def test_a_picture_at_full_scale_repeats_nothing() -> None:
     one = checker()
     image = np.full((608, 608), 255, np.uint8)
