@@ -85,7 +85,9 @@ class FrameHandler:
         self.info = info
         self.validator.set_up()
         self.content.begin_stream(info)
-        self.head_stage.begin_stream(watching=self._source.is_live)
+        # A source without controls, as a camera, has no head stage that could lose them.
+        self.head_stage.begin_stream(
+            watching=self._source.is_live and bool(self._source.controls))
         if not math.isnan(info.period_ns):
             self.accounting.loss.period = Period(info.period_ns)
         self._listener.on_info(info)

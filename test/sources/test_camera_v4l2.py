@@ -12,7 +12,10 @@ from threading import Event
 import time
 
 from box_client import turn_into_webcam
+from capturing import Ear
 import cv2
+from miniscope_ros.acquisition.capture import CaptureEngine
+from miniscope_ros.acquisition.orientation import OrientationValidator
 from miniscope_ros.errors import (
     ConfigurationError,
     DeviceAbsent,
@@ -98,6 +101,22 @@ def test_the_number_shows_a_lost_frame(rig: VirtualDaq) -> None:
             steps.append(after - before)
             before = after
     assert steps[-1] >= 2
+
+
+def test_silence_of_a_camera_is_no_restart_of_a_head_stage(
+        rig: VirtualDaq, caplog: pytest.LogCaptureFixture) -> None:
+    ear = Ear()
+    engine = CaptureEngine(CameraSource(Event(), ''), ear, OrientationValidator())
+    engine.open()
+    engine.activate()
+    ear.wait(lambda: len(ear.frames) > 60, 'frames come')
+    gap = rig.box.frame + 5
+    rig.box.plan({gap + n: Fault.UNFINISHED for n in range(70)})
+    rig.box.wait(lambda: rig.box.frame > gap + 70, PATIENCE)
+    seen = len(ear.frames)
+    ear.wait(lambda: len(ear.frames) > seen + 30, 'frames come again')
+    engine.close()
+    assert 'head stage' not in caplog.text
 
 
 def damaged_by(fault: Fault, rig: VirtualDaq, source: CameraSource) -> RawFrame:

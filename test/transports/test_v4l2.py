@@ -368,17 +368,17 @@ def test_both_words_of_a_quaternion_come_in_one_call(make_rig: MakeRig) -> None:
         for packet in ('504109 05', '503D0C', 'FE00'):
             rig.box.leave_packets([bytes.fromhex(packet)])
         transport.start(16)
-        readings = []
-        for _ in range(100):
+        moving = set()
+        while len(moving) <= 50:  # on a busy computer several frames meet the same reading
             transport.requeue(take(transport))
             calls.clear()
             words = transport.read_controls(WORDS)
             assert calls == [abi.VIDIOC_G_EXT_CTRLS]
-            readings.append(tuple(np.array(words, '<i4').view('<i2').tolist()))
+            reading = tuple(np.array(words, '<i4').view('<i2').tolist())
+            moving |= {reading} if any(reading) else set()
         listening = False
     executed = {tuple(record['quaternion'].tolist()) for record in rig.box.frames}
-    moving = {reading for reading in readings if any(reading)}
-    assert len(moving) > 50 and moving <= executed
+    assert moving <= executed
 
 
 def test_control_values_are_signed(make_rig: MakeRig) -> None:
