@@ -221,6 +221,29 @@ def test_full_ring_shows_as_a_gap_and_frames_come_again(rig: VirtualDaq) -> None
         assert not buffer.damaged
 
 
+def test_ring_is_shorter_where_the_kernel_has_little_memory(
+        rig: VirtualDaq, caplog: pytest.LogCaptureFixture) -> None:
+    payloads = 46  # of a frame
+    rig.box.state['usb_transfers'] = 4 * payloads
+    with opened(rig) as transport:
+        transport.start(16)
+        assert 'the kernel has memory for 25 % of the USB ring' in caplog.text
+        for number in range(12):  # three times around
+            buffer = take(transport)
+            assert buffer.sequence == number and not buffer.damaged
+            transport.requeue(buffer)
+    rig.box.state['usb_transfers'] = 2 * payloads - 1
+    before = leftovers()
+    with opened(rig) as transport, pytest.raises(DeviceError, match='no memory left for USB') as e:
+        transport.start(16)
+    assert not isinstance(e.value, DeviceLost)
+    assert leftovers() == before
+    rig.box.state['usb_transfers'] = 0
+    with opened(rig) as transport:
+        transport.start(16)
+        assert take(transport).sequence == 0
+
+
 # ---- opening and closing
 
 

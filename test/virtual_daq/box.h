@@ -106,6 +106,7 @@ enum protocol_fault {  // in the fault log
     F(i32, reset_number)        /* its number then; -1: the same */                              \
     F(i64, control_ns)          /* duration of a control transfer */                             \
     F(i64, read_ns)             /* the same of one that reads, in addition */                    \
+    F(u32, usb_transfers)       /* that the kernel has memory for, over libusb; 0: any number */ \
     F(u32, missing_controls)    /* bit mask by control index: the device has no such control */  \
     F(double, rate_factor)      /* true rate / label */                                          \
     F(double, rate_override)    /* frames/s, whatever the register says; 0: the register */      \

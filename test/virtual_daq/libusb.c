@@ -68,6 +68,7 @@ struct usb_handle {
     struct usb_device *device;
     struct usb_handle *next;
     struct list waiting;
+    u32 out;  // transfers that the kernel has
     bool automatic;  // take the box from uvcvideo when claiming, give it back when releasing
 };
 
@@ -585,10 +586,15 @@ EXPORT int libusb_submit_transfer(struct transfer *transfer)
         return ERROR_INVALID;
     if (!handle_alive(&u->h))
         return ERROR_NO_DEVICE;
+    u32 limit = u->h.box.state->usb_transfers;
     pthread_mutex_lock(&c->lock);
-    append(&u->waiting, entry_of(transfer));
+    bool room = !limit || u->out < limit;
+    if (room) {
+        append(&u->waiting, entry_of(transfer));
+        u->out++;
+    }
     pthread_mutex_unlock(&c->lock);
-    return OK;
+    return room ? OK : ERROR_NO_MEM;
 }
 
 EXPORT int libusb_cancel_transfer(struct transfer *transfer)
@@ -648,6 +654,8 @@ EXPORT int libusb_handle_events_timeout(struct context *c, struct timeval *wait)
     }
     struct list done = c->done;
     c->done = (struct list){0};
+    for (struct entry *entry = done.first; entry; entry = entry->next)
+        entry->transfer.handle->out--;
     pthread_mutex_unlock(&c->lock);
     for (struct entry *entry; (entry = take_first(&done));) {
         entry->transfer.status = entry->status;
