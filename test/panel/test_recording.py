@@ -11,7 +11,8 @@ from browser import browser, needs_browser, Page
 from node_process import NodeProcess, scope_node
 from panel_process import panel
 import pytest
-from recording_sessions import messages, write_session
+from recording_folders import scenes, write_miniscope_daq
+from recording_sessions import messages, only_bag, write_session
 from virtual_daq import BoxConfig, VirtualDaq
 
 pytestmark = needs_browser
@@ -98,6 +99,26 @@ def test_room_on_the_disk_is_shown_before_a_recording(desk: Page) -> None:
     desk.press('2')
     desk.wait(lambda: re.search(r'[1-9][\d.]* [kMGT]B ?free', desk.text('#panes')),
               'it is shown beside what else shows whether all is well')
+
+
+def test_recording_of_a_replay(tmp_path: Path) -> None:
+    folder = tmp_path / 'recording' / 'My_scope'
+    write_miniscope_daq(folder, scenes(90, 120, 160), [50.0 * number for number in range(90)])
+    with scope_node({'source': 'replay', 'replay.path': str(folder), 'replay.loop': True}), \
+            session(tmp_path), panel(tmp_path / 'data') as served, \
+            browser(served.address) as page:
+        page.wait_until_live()
+        page.press('4')
+        page.wait_for_text('#record-state', 'idle')
+        assert not page.find('#record-trigger').is_displayed(), 'a replay has no inputs'
+        page.click('#record-start')
+        page.wait_for_text('#record-badge', 'REC')
+        page.wait_until_live()
+        page.click('#record-stop')
+        page.wait_for_text('#finished', '0 messages lost')
+    recorded = messages(only_bag(tmp_path / 'bags'))
+    indices = [message.frame_index for message in recorded['/miniscope/frame_info']]
+    assert indices == list(range(len(recorded['/miniscope/image_raw']))) and indices
 
 
 def choose_trigger(page: Page, number: int) -> None:

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The layouts for other programs name topics and diagnostics that exist."""
 import ast
+from collections.abc import Iterator
 import json
 from pathlib import Path
 import re
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from listening import diagnosis, KEPT, Listener, RELIABLE, STREAMS
@@ -29,6 +31,31 @@ def test_foxglove_plots_fields_that_exist() -> None:
     assert fields
     for topic, field in fields:
         assert field in STREAMS[topic].get_fields_and_field_types(), (topic, field)
+
+
+def halves(node: Any) -> Iterator[str]:
+    """Yield the panels of a layout, of which each part is a panel or is divided in two."""
+    if isinstance(node, str):
+        yield node
+        return
+    assert set(node) <= {'direction', 'first', 'second', 'splitPercentage'}
+    assert node['direction'] in ('row', 'column')
+    yield from (*halves(node['first']), *halves(node['second']))
+
+
+def test_foxglove_layout_has_the_parts_that_an_import_needs() -> None:
+    layout = json.loads((CONFIG / 'foxglove_layout.json').read_text())
+    assert set(layout) == {
+        'configById', 'globalVariables', 'layout', 'playbackConfig', 'userNodes'}
+    kinds = {name.partition('!')[0] for name in halves(layout['layout'])}
+    assert kinds == {'Image', 'Plot', 'DiagnosticSummary', 'Parameters'}
+    paths = [path for panel in layout['configById'].values() for path in panel.get('paths', ())]
+    assert paths
+    for path in paths:
+        assert path['enabled'] and path['timestampMethod'] == 'headerStamp'
+        # The stamp of a header places the point, so the message needs one.
+        topic = re.match(r'/miniscope/([a-z_/]+)', path['value'])
+        assert topic and 'header' in STREAMS[topic[1]].get_fields_and_field_types()
 
 
 def test_foxglove_layout_shows_each_panel_once() -> None:
