@@ -166,6 +166,15 @@ def test_cameras_keep_their_colours(tmp_path: Path, topic: str, frames: int) -> 
     assert times.tolist() == [round(camera.time_ms(n)) for n in range(frames)]
 
 
+def test_cameras_without_a_scope(tmp_path: Path) -> None:
+    out = exported(tmp_path, Camera(node='/hall', topic='rgb/image', frames=3),
+                   Camera(node='/room', topic='image_raw/compressed', frames=4))
+    assert json.loads((out / 'metaData.json').read_text())['cameras'] == [
+        'BehavCam_0', 'BehavCam_1']
+    assert [len(read_table(out / f'BehavCam_{number}' / 'timeStamps.csv'))
+            for number in (0, 1)] == [3, 4]
+
+
 def test_what_is_left_out_is_said(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = exported(tmp_path, Scope(), Camera(node='/bare', info=False, frames=3),

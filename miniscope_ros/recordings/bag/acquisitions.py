@@ -54,6 +54,7 @@ def find_acquisitions(bag: Bag, scope: ScopeMessages, names: set[str],
     before: RecordedAcquisition | None = None
     for acquisition in made:
         acquisition.name = _name(scope.node, names)
+        acquisition.device = made[0].name
         _note_gap(before, acquisition)
         before = acquisition
         _add_settings(acquisition, scope)

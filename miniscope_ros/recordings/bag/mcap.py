@@ -18,6 +18,7 @@ import zlib
 
 from miniscope_ros.recordings.bag.message import (
     FileCheck,
+    IMAGE_LEADING,
     Incomplete,
     LARGEST,
     Message,
@@ -35,8 +36,12 @@ _MESSAGE_HEAD = struct.Struct('<HIQQ')  # channel, sequence, log time, publish t
 _CHUNK_HEAD = struct.Struct('<QQQI')  # start time, end time, uncompressed size, checksum
 _FOOTER_BODY = struct.Struct('<QQI')  # summary start, summary offset start, checksum
 _INDEX_HEAD = struct.Struct('<QQQ')  # start time, end time, place of the chunk
-Source: TypeAlias = BinaryIO | Windowed
+_AHEAD = _MESSAGE_HEAD.size + IMAGE_LEADING  # bytes that are read of a message at once
 _LARGEST_SUMMARY = 1 << 26  # bytes; a chunk index has about 100 bytes for each megabyte of data
+
+_CUT_OFF = 'was cut off in the middle of a message'
+
+Source: TypeAlias = BinaryIO | Windowed
 
 
 def read_mcap(file: Source, size: int | None, wanted: Wanted, check: FileCheck,
@@ -69,10 +74,9 @@ def read_mcap(file: Source, size: int | None, wanted: Wanted, check: FileCheck,
 
 def read_message(file: Windowed, place: int) -> bytes:
     """Return the bytes of the message at a place; Incomplete where there is none."""
-    head = _RECORD.size + _MESSAGE_HEAD.size
-    file.seek(place - head)
+    file.seek(place - _RECORD.size - _MESSAGE_HEAD.size)
     opcode, length = _RECORD.unpack(_read(file, _RECORD.size))
-    if place < head or opcode != _MESSAGE:
+    if opcode != _MESSAGE:
         raise Incomplete('was changed while it was read')
     return _read(file, length)[_MESSAGE_HEAD.size:]
 
@@ -121,19 +125,27 @@ class _Walk:
             place = file.tell()
 
     def _message(self, file: Source, length: int, end: int | None) -> Message | None:
-        channel, *_ = _MESSAGE_HEAD.unpack(_read(file, _MESSAGE_HEAD.size, end))
-        length -= _MESSAGE_HEAD.size
-        place = file.tell() if isinstance(file, Windowed) else -1
-        topic, leading = self.channels.get(channel, (None, 0))
+        start = file.tell()
+        if length < _MESSAGE_HEAD.size or end is not None and start + length > end:
+            raise Incomplete(_CUT_OFF)
+        # One call for head and data of most messages: this runs for each of some millions.
+        ahead = min(length, _AHEAD)
+        record = file.read(ahead)
+        if len(record) < ahead:
+            raise Incomplete(_CUT_OFF)
+        topic, leading = self.channels.get(record[0] | record[1] << 8, (None, 0))
         if topic is None or leading == 0:
-            _skip(file, length, end)
+            _skip(file, length - ahead, end)
             return None
-        data = _read(file, min(leading, length), end)
-        if data.startswith(ZSTD_MAGIC):  # its first bytes alone say nothing
-            data += _read(file, length - len(data), end)
-        if len(data) < length:
-            _skip(file, length - len(data), end)
-        return Message(topic, data, place=place)
+        place = start + _MESSAGE_HEAD.size if isinstance(file, Windowed) else -1
+        whole = record.startswith(ZSTD_MAGIC, _MESSAGE_HEAD.size)  # its first bytes say nothing
+        wanted = length if whole else min(length, _MESSAGE_HEAD.size + leading)
+        if wanted > ahead:
+            record += _read(file, wanted - ahead, end)
+            ahead = wanted
+        if ahead < length:
+            _skip(file, length - ahead, end)
+        return Message(topic, record[_MESSAGE_HEAD.size:wanted], place=place)
 
     def _definition(self, opcode: int, content: bytes) -> None:
         record = BytesIO(content)
@@ -184,9 +196,9 @@ class _Walk:
         except _DamagedChunk:
             self.damaged += 1
         if cut:
-            raise Incomplete('was cut off in the middle of a message')
+            raise Incomplete(_CUT_OFF)
         if file.seek(chunk_end) != chunk_end:
-            raise Incomplete('was cut off in the middle of a message')
+            raise Incomplete(_CUT_OFF)
 
 
 class _DamagedChunk(Exception):
@@ -255,13 +267,13 @@ def _next_chunk(file: Source, size: int | None) -> int | None:
 
 def _whole(data: bytes, size: int) -> bytes:
     if len(data) < size:
-        raise Incomplete('was cut off in the middle of a message')
+        raise Incomplete(_CUT_OFF)
     return data
 
 
 def _read(file: Source, size: int, end: int | None = None) -> bytes:
     if end is not None and file.tell() + size > end:
-        raise Incomplete('was cut off in the middle of a message')
+        raise Incomplete(_CUT_OFF)
     return _whole(_read_part(file, size), size)
 
 
@@ -278,4 +290,4 @@ def _text(file: Source) -> str:
 def _skip(file: Source, length: int, end: int | None) -> None:
     target = file.tell() + length
     if length < 0 or (end is not None and target > end) or file.seek(length, 1) != target:
-        raise Incomplete('was cut off in the middle of a message')
+        raise Incomplete(_CUT_OFF)

@@ -102,6 +102,7 @@ class RecordedAcquisition:
     topic: str = ''  # of the images
     shape: tuple[int, int] | None = None  # (height, width) of its images; None: not known
     is_camera: bool = False  # of another driver: it has no messages of ours but images
+    device: str = ''  # the name that all acquisitions of one scope or camera share
 
     @property
     def controls(self) -> dict[str, float]:

@@ -15,7 +15,7 @@ from miniscope_ros.recordings.export.aligned_picture import draw_alignment
 from miniscope_ros.recordings.export.alignment import align, Alignment, write_aligned
 from miniscope_ros.recordings.export.frame_facts import frames_of_images
 from miniscope_ros.recordings.export.picture import draw_safely
-from miniscope_ros.recordings.export.writer import recording_start
+from miniscope_ros.recordings.export.places import Place, Places
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,14 @@ class Aligned:
     """An acquisition whose frames are matched to the edges of another recorder."""
 
     acquisition: RecordedAcquisition
+    place: Place
     frame_s: Times  # as in frames.csv
     edges_s: Times  # on the other clock
     alignment: Alignment
 
     def write(self, folder: Path) -> None:
         """Write table and picture into the acquisition's folder, or beside its file."""
-        own = folder / self.acquisition.name
+        own = folder / self.place.folder
         table = (own / 'aligned.csv' if own.is_dir()
                  else folder / f'{self.acquisition.name}_aligned.csv')
         write_aligned(table, self.frame_s, self.alignment)
@@ -39,7 +40,7 @@ class Aligned:
 
 
 def align_export(asked: str, channel: str, acquisitions: list[RecordedAcquisition],
-                 ) -> Aligned | None:
+                 places: Places) -> Aligned | None:
     """
     Match the edges that a file holds to the frames of an acquisition.
 
@@ -51,6 +52,8 @@ def align_export(asked: str, channel: str, acquisitions: list[RecordedAcquisitio
         The channel of the file; empty for the only one that has edges.
     acquisitions
         All acquisitions of the recording.
+    places
+        Where their folders are, and when their times are 0.
 
     Raises
     ------
@@ -72,7 +75,8 @@ def align_export(asked: str, channel: str, acquisitions: list[RecordedAcquisitio
             f'{", ".join(with_edges) or "none"}')
     acquisition = with_edges[name]
     frames, _ = frames_of_images(acquisition)
-    offset_ms = (acquisition.start_ns - recording_start(acquisitions)) / 1e6
+    place = places[acquisition]
+    offset_ms = (acquisition.start_ns - place.start_ns) / 1e6
     frame_s = (frames['time_ms'] + offset_ms) / 1000
     try:
         edges_s = read_edges(Path(file), channel)
@@ -81,4 +85,4 @@ def align_export(asked: str, channel: str, acquisitions: list[RecordedAcquisitio
         reason = ' '.join(str(error).split())  # a library's reason may have several lines
         raise ConfigurationError(f'--align {asked}: {reason}') from error
     acquisition.remarks.append(f'aligned       {alignment.text()}')
-    return Aligned(acquisition, frame_s, edges_s, alignment)
+    return Aligned(acquisition, place, frame_s, edges_s, alignment)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 import json
 import math
@@ -15,6 +15,8 @@ from typing import Any
 from miniscope_ros.daq.catalogue import load_catalogue
 from miniscope_ros.recordings.bag.tables import RecordedAcquisition, RecordedNote
 from miniscope_ros.recordings.export.frame_facts import filled_counts, frames_of_images, readings
+from miniscope_ros.recordings.export.places import Place, Places
+from miniscope_ros.recordings.export.session import is_camera
 from miniscope_ros.recordings.export.session_data import SessionData
 from miniscope_ros.recordings.export.tables import write_tables
 from miniscope_ros.recordings.export.videos import CODECS, VideoFiles
@@ -28,25 +30,24 @@ _DEVICE_KEYS = {'led': 'led0', 'led2': 'led1', 'focus': 'ewl'}
 class MiniscopeDaqWriter:
     """The folder of one scope: videos, time stamps, orientation, metadata."""
 
-    def __init__(self, folder: Path, acquisition: RecordedAcquisition, recording_start_ns: int,
-                 device_id: int, codec: str = 'ffv1', frames_per_file: int = 1000,
+    def __init__(self, folder: Path, acquisition: RecordedAcquisition, place: Place,
+                 codec: str = 'ffv1', frames_per_file: int = 1000,
                  notes: Sequence[RecordedNote] = ()) -> None:
-        """Make the folder; recording_start_ns is the zero of its times."""
-        self._folder = folder
-        self._start_ns = recording_start_ns
+        """Make the folder of the acquisition in that of the export."""
+        self._folder = folder / place.folder
+        self._place = place
         self._notes = list(notes)
         self._counts, _ = filled_counts(frames_of_images(acquisition)[0])
         self._acquisition = acquisition
         # Exactly 0 for the scope that started first.
-        self._offset_ms = (acquisition.start_ns - recording_start_ns) / 1e6
-        self._device_id = device_id
+        self._offset_ms = (acquisition.start_ns - place.start_ns) / 1e6
         self._codec = codec
         self._frames_per_file = frames_per_file
         self._count = 0
         self._shape: tuple[int, ...] = ()
-        folder.mkdir()
-        self._videos = VideoFiles(folder, codec, frames_per_file)
-        self._stamps = (folder / 'timeStamps.csv').open('w', encoding='ascii')
+        self._folder.mkdir(parents=True)
+        self._videos = VideoFiles(self._folder, codec, frames_per_file)
+        self._stamps = (self._folder / 'timeStamps.csv').open('w', encoding='ascii')
         self._stamps.write('Frame Number,Time Stamp (ms),Buffer Index,DAQ Frame Number\n')
 
     def add(self, image: NDArray[np.uint8], row: int) -> None:
@@ -69,7 +70,7 @@ class MiniscopeDaqWriter:
                 for _, time_ms, *quaternion in rows.tolist():
                     file.write(f'{round(time_ms + self._offset_ms)},'
                                f'{",".join(map(repr, quaternion))}\n')
-        write_tables(self._folder, self._acquisition, self._notes, self._start_ns)
+        write_tables(self._folder, self._acquisition, self._notes, self._place.start_ns)
         _write_json(self._folder / 'metaData.json', self._metadata())
 
     def discard(self) -> None:
@@ -82,8 +83,8 @@ class MiniscopeDaqWriter:
         acquisition = self._acquisition
         height, width = self._shape[:2]
         metadata: dict[str, Any] = {
-            'deviceName': acquisition.name,
-            'deviceID': self._device_id,
+            'deviceName': self._place.device,
+            'deviceID': self._place.device_id,
             'framesPerFile': self._frames_per_file,
             'compression': CODECS[self._codec],
             'ROI': {'leftEdge': 0, 'topEdge': 0, 'width': width, 'height': height},
@@ -114,37 +115,51 @@ def device_settings(acquisition: RecordedAcquisition) -> dict[str, str | int]:
     return settings
 
 
-def write_session(folder: Path, scopes: list[str], cameras: list[str], start_ns: int,
-                  session: SessionData) -> None:
+def write_sessions(folder: Path, made: Iterable[RecordedAcquisition], places: Places,
+                   data: SessionData) -> None:
     """
-    Write what stands above the devices' folders; start_ns is the zero of all their times.
+    Write what stands above the devices' folders; made are the acquisitions that have one.
 
-    userConfig.json is as neuroconv's MiniscopeConverter reads it.
+    userConfig.json is as neuroconv's MiniscopeConverter reads it. That looks for each device in
+    the folders of all sessions.
     """
+    devices: dict[str, dict[str, Any]] = {'miniscopes': {}, 'cameras': {}}
+    sessions = places.sessions(made)
+    for session, acquisitions in sessions.items():
+        names: dict[str, list[str]] = {kind: [] for kind in devices}
+        for one in acquisitions:
+            place = places[one]
+            kind = 'cameras' if is_camera(one) else 'miniscopes'
+            names[kind].append(place.device)
+            devices[kind].setdefault(place.device, json.loads(
+                (folder / place.folder / 'metaData.json').read_text(encoding='utf-8')))
+        start_ns = places[acquisitions[0]].start_ns
+        _write_json(folder / session / 'metaData.json', _session_metadata(data, start_ns) | names)
+    structure = ['date', 'time'] if any(sessions) else []
+    _write_json(folder / 'userConfig.json', {
+        **_people(data), 'dataDirectory': '.', 'directoryStructure': structure,
+        'devices': devices})
+
+
+def _session_metadata(data: SessionData, start_ns: int) -> dict[str, Any]:
+    """Return who and what was recorded; start_ns is the zero of all times of the session."""
     start = datetime.fromtimestamp(start_ns // 10**9)
     milliseconds = start_ns // 10**6
-    people = {'researcherName': session.researcher, 'animalName': session.animal,
-              'experimentName': session.experiment}
     more = {key: value for key, value in (
-        ('species', session.species), ('sex', session.sex), ('age', session.age),
-        ('genotype', session.genotype), ('indicator', session.indicator),
-        ('brainArea', session.location), ('notes', session.notes), *session.more) if value}
-    _write_json(folder / 'metaData.json', {
-        **more, **people,
+        ('species', data.species), ('sex', data.sex), ('age', data.age),
+        ('genotype', data.genotype), ('indicator', data.indicator),
+        ('brainArea', data.location), ('notes', data.notes), *data.more) if value}
+    return {
+        **more, **_people(data),
         'recordingStartTime': {
             'year': start.year, 'month': start.month, 'day': start.day, 'hour': start.hour,
             'minute': start.minute, 'second': start.second, 'msec': milliseconds % 1000,
-            'msecSinceEpoch': milliseconds},
-        'miniscopes': scopes, 'cameras': cameras})
-    _write_json(folder / 'userConfig.json', {
-        **people, 'dataDirectory': '.', 'directoryStructure': [],
-        'devices': {'miniscopes': _configs(folder, scopes), 'cameras': _configs(folder, cameras)},
-    })
+            'msecSinceEpoch': milliseconds}}
 
 
-def _configs(folder: Path, names: list[str]) -> dict[str, Any]:
-    return {name: json.loads((folder / name / 'metaData.json').read_text(encoding='utf-8'))
-            for name in names}
+def _people(data: SessionData) -> dict[str, str]:
+    return {'researcherName': data.researcher, 'animalName': data.animal,
+            'experimentName': data.experiment}
 
 
 def _gain(device_type: str, value: float) -> str:

@@ -131,7 +131,12 @@ def add_inputs(file: NWBFile, acquisition: RecordedAcquisition) -> None:
 
 def add_notes(file: NWBFile, acquisition: RecordedAcquisition, notes: Sequence[RecordedNote],
               ) -> None:
-    """Add the remarks of the experimenter."""
+    """
+    Add the remarks of the experimenter.
+
+    pynwb 4 recommends its new EventsTable instead. Files with one cannot be read by the programs
+    that use an older pynwb, and those are most of them today.
+    """
     if notes:
         file.add_acquisition(AnnotationSeries(
             name='Notes', description='remarks of the experimenter',

@@ -12,6 +12,7 @@ from miniscope_ros.model import Content
 from miniscope_ros.recordings.bag.tables import RecordedAcquisition
 from miniscope_ros.recordings.export.block_order import restore_order
 from miniscope_ros.recordings.export.frame_facts import frames_of_images
+from miniscope_ros.recordings.export.places import Place
 from miniscope_ros.recordings.export.videos import VideoFiles
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +32,10 @@ class RepairedWriter:
     place that each block was taken from. Without any such frame there is no folder.
     """
 
-    def __init__(self, folder: Path, acquisition: RecordedAcquisition, codec: str,
-                 frames_per_file: int) -> None:
+    def __init__(self, folder: Path, acquisition: RecordedAcquisition, place: Place,
+                 codec: str, frames_per_file: int) -> None:
         """Make the folder in that of the acquisition, if there is something to repair."""
-        self._folder = folder / FOLDER
+        self._folder = folder / place.folder / FOLDER
         self._acquisition = acquisition
         frames, known = frames_of_images(acquisition)
         self._misplaced = known & (frames['content'] == _MISPLACED)

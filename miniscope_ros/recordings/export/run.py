@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+import os
 from pathlib import Path
 import shutil
 
@@ -18,12 +19,13 @@ from miniscope_ros.recordings.export.interruption import note, on_interrupt, rai
 from miniscope_ros.recordings.export.messages import progress_bar
 from miniscope_ros.recordings.export.options import Options
 from miniscope_ros.recordings.export.picture_statistics import PictureStatistics
+from miniscope_ros.recordings.export.places import Places
 from miniscope_ros.recordings.export.report import report, report_problems
 from miniscope_ros.recordings.export.scope_frames import write_scope_frames
 from miniscope_ros.recordings.export.session import is_camera, name_all, read
 from miniscope_ros.recordings.export.session_data import session_data, SessionData
 from miniscope_ros.recordings.export.target import new_folder
-from miniscope_ros.recordings.export.writer import recording_start, Writer, WriterFactory
+from miniscope_ros.recordings.export.writer import Writer, WriterFactory
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,20 +49,21 @@ def export(options: Options) -> ExitStatus:
         if not wanted:
             report_problems(bag, everything)
             raise DeviceError(f'{options.bag} holds no image of a scope; nothing was exported')
-        aligned = align_export(options.align, options.align_channel, wanted)
+        places = Places(wanted)
+        aligned = align_export(options.align, options.align_channel, wanted, places)
         data = session_data(session.metadata, options.metadata, options.animal)
-        statistics = _write(bag, wanted, folder, _writer_factories(options, session, data))
+        statistics = _write(bag, wanted, folder, _writer_factories(options, session, data, places))
         for acquisition in everything:
             statistics.setdefault(id(acquisition), PictureStatistics(len(acquisition.images)))
-        made = [one for one in wanted if (folder / one.name).is_dir()]
+        made = [one for one in wanted if (folder / places[one].folder).is_dir()]
         if made:
-            from miniscope_ros.recordings.export.miniscope_daq import write_session
-            scopes = [one for one in made if not is_camera(one)]
-            cameras = [one for one in made if is_camera(one)]
-            start_ns = recording_start(wanted)
-            write_session(folder, [one.name for one in scopes], [one.name for one in cameras],
-                          start_ns, data)
-            write_scope_frames(folder, scopes, cameras, start_ns)
+            from miniscope_ros.recordings.export.miniscope_daq import write_sessions
+            write_sessions(folder, made, places, data)
+            write_scope_frames(folder, [one for one in made if not is_camera(one)],
+                               [one for one in made if is_camera(one)], places)
+        for one in made:
+            if places[one].session:
+                one.remarks.append(f'folder        {places[one].folder}')
         if aligned is not None:
             aligned.write(folder)
         report(bag, session, statistics, data, folder / 'report.txt', folder / 'report.png')
@@ -68,25 +71,24 @@ def export(options: Options) -> ExitStatus:
 
 
 def _writer_factories(options: Options, session: RecordedSession, data: SessionData,
-                      ) -> list[WriterFactory]:
+                      places: Places) -> list[WriterFactory]:
     """Return what makes the writers; a format's libraries are imported only if it is asked for."""
     factories: list[WriterFactory] = []
     if 'miniscope_daq' in options.formats:
         from miniscope_ros.recordings.export.miniscope_daq import MiniscopeDaqWriter
-        factories.append(lambda folder, acquisitions, number: MiniscopeDaqWriter(
-            folder / acquisitions[number].name, acquisitions[number],
-            recording_start(acquisitions), number, options.codec, options.frames_per_file,
+        factories.append(lambda folder, acquisition: MiniscopeDaqWriter(
+            folder, acquisition, places[acquisition], options.codec, options.frames_per_file,
             session.notes))
         if options.repair:
             from miniscope_ros.recordings.export.repaired import RepairedWriter
-            factories.append(lambda folder, acquisitions, number: RepairedWriter(
-                folder / acquisitions[number].name, acquisitions[number], options.codec,
+            factories.append(lambda folder, acquisition: RepairedWriter(
+                folder, acquisition, places[acquisition], options.codec,
                 options.frames_per_file))
     if 'nwb' in options.formats:
         from miniscope_ros.recordings.export.nwb import NwbWriter
-        factories.append(lambda folder, acquisitions, number: NwbWriter(
-            folder / f'{acquisitions[number].name}.nwb', acquisitions[number],
-            options.bag_name, data, session.notes))
+        factories.append(lambda folder, acquisition: NwbWriter(
+            folder / f'{acquisition.name}.nwb', acquisition, options.bag_name, data,
+            session.notes))
     return factories
 
 
@@ -96,15 +98,13 @@ def _write(bag: Bag, acquisitions: list[RecordedAcquisition], folder: Path,
     total = sum(len(acquisition.images) for acquisition in acquisitions)
     outputs = {id(acquisition): _Output(acquisition, PictureStatistics(len(acquisition.images)))
                for acquisition in acquisitions}
-    numbers = {id(acquisition): number for number, acquisition in enumerate(acquisitions)}
     try:
         # Asked for at each frame.
         with on_interrupt(note), progress_bar('exporting', total, ' frames') as progress:
             for done, (acquisition, row, pixels) in enumerate(images(bag, acquisitions), 1):
                 output = outputs[id(acquisition)]
                 if not output.read:
-                    output.writers = [make(folder, acquisitions, numbers[id(acquisition)])
-                                      for make in factories]
+                    output.writers = [make(folder, acquisition) for make in factories]
                 _check_space(folder, pixels.nbytes)
                 output.add(row, pixels)
                 progress(done)
@@ -115,6 +115,7 @@ def _write(bag: Bag, acquisitions: list[RecordedAcquisition], folder: Path,
         for output in outputs.values():
             output.discard()
         raise
+    _remove_empty(folder)
     if not any(folder.iterdir()):
         report_problems(bag, acquisitions)
         raise DeviceError('nothing was exported')
@@ -127,6 +128,13 @@ def _check_space(folder: Path, frame_bytes: int) -> None:
     if free < _RESERVE_BYTES + _RESERVE_FRAMES * frame_bytes:
         raise DeviceError(f'the disk of {folder.parent} is full ({free / 1e6:.0f} MB are left); '
                           'nothing was exported')
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove the folders of sessions in which nothing could be written."""
+    for place, _, _ in os.walk(folder, topdown=False):
+        if Path(place) != folder and not any(Path(place).iterdir()):
+            os.rmdir(place)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from miniscope_ros.recordings.bag.tables import RecordedAcquisition
 from miniscope_ros.recordings.edges.channel import Times
+from miniscope_ros.recordings.export.places import Places
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +24,7 @@ _TO_DEVIATION = 1.4826  # from the median of the distances, for a normal distrib
 
 
 def write_scope_frames(folder: Path, scopes: Sequence[RecordedAcquisition],
-                       cameras: Iterable[RecordedAcquisition], zero_ns: int) -> None:
+                       cameras: Iterable[RecordedAcquisition], places: Places) -> None:
     """
     Write scope_frames.csv into the folder of each camera.
 
@@ -33,24 +34,26 @@ def write_scope_frames(folder: Path, scopes: Sequence[RecordedAcquisition],
         The export, in which each camera has a folder.
     scopes, cameras
         Their acquisitions, each with an image at least.
-    zero_ns
-        ROS time at which the times of the export are 0 [ns].
+    places
+        Where their folders are. The times of a table are those of the camera's session.
 
     """
     if not scopes:
         return
     for camera in cameras:
+        zero_ns = places[camera].start_ns
         times = _times_ms(camera, zero_ns)
         tables = [(scope, *nearest(times, _times_ms(scope, zero_ns)),
                    _uncertainty_ms(camera, scope)) for scope in scopes]
-        with (folder / camera.name / 'scope_frames.csv').open(
+        with (folder / places[camera].folder / 'scope_frames.csv').open(
                 'w', encoding='utf-8', newline='') as file:
             table = csv.writer(file, lineterminator='\n')
             table.writerow(COLUMNS)
             for number, time_ms in enumerate(times.tolist()):
                 for scope, frames, differences, uncertainty in tables:
-                    table.writerow((number, repr(time_ms), scope.name, int(frames[number]),
-                                    repr(float(differences[number])), repr(uncertainty)))
+                    table.writerow((
+                        number, repr(time_ms), places[scope].folder, int(frames[number]),
+                        repr(float(differences[number])), repr(uncertainty)))
 
 
 def nearest(times_ms: Times, scope_ms: Times) -> tuple[NDArray[np.intp], Times]:

@@ -26,7 +26,14 @@ def is_camera(acquisition: RecordedAcquisition) -> bool:
 def name_all(session: RecordedSession) -> list[RecordedAcquisition]:
     """Return scopes and cameras; the cameras are named as Miniscope-DAQ does."""
     everything = [*session.acquisitions, *session.cameras]
-    if any(not is_camera(acquisition) for acquisition in everything):
-        for number, camera in enumerate(filter(is_camera, everything)):
-            camera.name = f'BehavCam_{number}'
+    cameras = [one for one in everything if is_camera(one)]
+    if len(cameras) == len(everything):  # then a camera of ours keeps the name of its node
+        cameras = [one for one in cameras if not one.name]
+    by_device: dict[str, list[RecordedAcquisition]] = {}
+    for camera in cameras:
+        by_device.setdefault(camera.device or camera.topic, []).append(camera)
+    for number, acquisitions in enumerate(by_device.values()):
+        for count, camera in enumerate(acquisitions, 1):
+            camera.device = f'BehavCam_{number}'
+            camera.name = camera.device if count == 1 else f'{camera.device}_{count}'
     return everything

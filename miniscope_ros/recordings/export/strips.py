@@ -25,14 +25,22 @@ _MARKED = ((Content.BLOCKS_MISPLACED, 'x', 'misplaced'), (Content.BANDED, '_', '
 
 
 def draw_strips(figure: Any, acquisition: RecordedAcquisition, brightness: Brightness) -> None:
-    """Draw losses, brightness, light, gain and focus, and orientation into a figure."""
+    """
+    Draw losses, brightness, light, gain and focus, and orientation into a figure.
+
+    Of another driver's camera only the brightness is known.
+    """
     scale, unit = _time_axis(acquisition)
-    strips = figure.subplots(5, 1, sharex=True)
-    _draw_losses(strips[0], acquisition, scale)
-    _draw_brightness(strips[1], acquisition, brightness, scale)
-    _draw_controls(strips[2], acquisition, scale, _LIGHT, 'light')
-    _draw_pair(strips[3], acquisition, scale)
-    _draw_orientation(strips[4], acquisition, scale)
+    if acquisition.is_camera:
+        strips = figure.subplots(1, 1, squeeze=False)[:, 0]
+        _draw_brightness(strips[0], acquisition, brightness, scale)
+    else:
+        strips = figure.subplots(5, 1, sharex=True)
+        _draw_losses(strips[0], acquisition, scale)
+        _draw_brightness(strips[1], acquisition, brightness, scale)
+        _draw_controls(strips[2], acquisition, scale, _LIGHT, 'light')
+        _draw_pair(strips[3], acquisition, scale)
+        _draw_orientation(strips[4], acquisition, scale)
     strips[-1].set_xlabel(f'time [{unit}]')
     for axes in strips:
         axes.grid(axis='x', alpha=0.3)

@@ -29,10 +29,5 @@ class Writer(Protocol):
         ...
 
 
-WriterFactory = Callable[[Path, list[RecordedAcquisition], int], Writer]
-"""Makes the writer of one of the acquisitions, by its place, in a folder."""
-
-
-def recording_start(acquisitions: list[RecordedAcquisition]) -> int:
-    """Return the ROS time at which the first of the acquisitions began [ns]."""
-    return min(acquisition.start_ns for acquisition in acquisitions)
+WriterFactory = Callable[[Path, RecordedAcquisition], Writer]
+"""Makes the writer of an acquisition; the path is the folder of the export."""
