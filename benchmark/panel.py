@@ -29,10 +29,10 @@ def page(effort: Effort) -> Iterator[Row]:
         environment = {**os.environ, 'XDG_DATA_HOME': folder}
         panel = Process(
             ['-c', ENTRY_POINT, '--port', str(port)], Path(folder) / 'panel.log', environment)
-        with panel, browser(f'http://127.0.0.1:{port}/') as shown:
+        with panel:
             panel.wait_for('Panel: ')
-            shown.open(f'http://127.0.0.1:{port}/')
-            window, panel_share, times = _watch(session, panel, shown, effort.latency)
+            with browser(f'http://127.0.0.1:{port}/') as shown:
+                window, panel_share, times = _watch(session, panel, shown, effort.latency)
         notes = session.end()
     late_ms = notes.with_page(times).latencies_ms('page', window)
     yield from _rows(late_ms, alone, window, panel_share)
