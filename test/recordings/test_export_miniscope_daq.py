@@ -146,18 +146,6 @@ def test_scopes_get_folders_and_one_time(tmp_path: Path) -> None:
             round(scope.time_ms(number) + delay) for number in range(scope.frames)]
 
 
-def test_each_acquisition_gets_a_folder(tmp_path: Path) -> None:
-    runs = [Scope(seed=run, frames=20 + run, start_ns=EPOCH_NS + run * 60_000_000_000)
-            for run in range(3)]
-    bag = write_bag(tmp_path / 'bag', *runs, storage=SQLITE)
-    assert main([str(bag), str(tmp_path / 'out')]) == DONE
-    for run, scope in enumerate(runs):
-        folder = tmp_path / 'out' / ('miniscope' if run == 0 else f'miniscope_{run + 1}')
-        assert_equal_frames(folder, scope)
-        assert rows(folder / 'timeStamps.csv')[0][1] == run * 60_000
-        assert len(rows(folder / 'headOrientation.csv')) == scope.frames
-
-
 def test_recording_begun_in_mid_stream_keeps_the_scopes_time(tmp_path: Path) -> None:
     scope = Scope(first=500)
     assert main([str(write_bag(tmp_path / 'bag', scope)), str(tmp_path / 'out')]) == DONE
