@@ -28,7 +28,8 @@ RATE = 30.0  # [frames/s]
 SIZE = (608, 608)
 LEARNING = 31  # frames after which the pace of the payloads is known
 RING = 16  # frames
-HOG = ('-c', 'while True: pass')
+# Who was started in the background ignores SIGINT, and so would the loop.
+HOG = ('-c', 'import signal\nsignal.signal(signal.SIGINT, signal.SIG_DFL)\nwhile True: pass')
 
 
 def stamps(effort: Effort) -> Iterator[Row]:
