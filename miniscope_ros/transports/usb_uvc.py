@@ -193,16 +193,17 @@ class UsbTransport:
     def _next_frame(self, ring: TransferRing) -> Frame | None:
         while not self._frames:
             try:
-                run = ring.done.popleft()
+                payload = ring.done.popleft()
             except IndexError:
                 return None
-            if run.length < 0:
+            if payload.length < 0:
                 self._assembler.tear()
             else:
-                self._counted += run.cuts + run.ends
+                self._counted += payload.cuts + payload.ends
                 self._frames.extend(self._assembler.add(
-                    ring.content(run), run.arrival_ns, run.cuts, run.ends))
-            ring.give_back(run)
+                    payload.content[:payload.length], payload.arrival_ns, payload.cuts,
+                    payload.ends))
+            ring.give_back(payload)
         return self._frames.popleft()
 
     def _lend(self, frame: Frame) -> Buffer:

@@ -69,13 +69,11 @@ class FrameAssembler:
         self._frame: Frame | None = None
         self._sequence = -1
 
-    def add(self, payloads: NDArray[np.uint8], arrival_ns: int, cuts: bool,
-            ends: bool) -> list[Frame]:
+    def add(self, payload: memoryview, arrival_ns: int, cuts: bool, ends: bool) -> list[Frame]:
         """
-        Take payloads of one frame, of equal shape; return the frames that are complete now.
+        Take a payload, header included; return the frames that are complete now.
 
-        They are given as a 2-D array, one a row, headers included. cuts is what FrameBoundaries
-        says of the first, ends what it says of the last.
+        cuts and ends are what FrameBoundaries says of it.
         """
         done = []
         if self._frame is not None and cuts:
@@ -83,9 +81,9 @@ class FrameAssembler:
         frame = self._frame
         if frame is None:
             frame = self._frame = self._begin()
-        self._fill(frame, payloads[:, int(payloads[0, 0]):])
-        frame.arrivals_ns += [arrival_ns] * len(payloads)
-        if np.bitwise_or.reduce(payloads[:, 1]) & PAYLOAD_ERROR:
+        self._fill(frame, payload[payload[0]:])
+        frame.arrivals_ns.append(arrival_ns)
+        if payload[1] & PAYLOAD_ERROR:
             frame.damaged = True
         if ends:
             done.append(self._finish(frame))
@@ -109,13 +107,13 @@ class FrameAssembler:
         data = self._free.pop() if self._free else np.empty(self._frame_bytes, np.uint8)
         return Frame(data, self._sequence)
 
-    def _fill(self, frame: Frame, content: NDArray[np.uint8]) -> None:
-        end = frame.used + content.size
+    def _fill(self, frame: Frame, content: memoryview) -> None:
+        end = frame.used + len(content)
         if end > self._frame_bytes:
             frame.damaged = True
-            content = content.reshape(-1)[:self._frame_bytes - frame.used]
+            content = content[:self._frame_bytes - frame.used]
             end = self._frame_bytes
-        frame.data[frame.used:end].reshape(content.shape)[...] = content
+        frame.data.data[frame.used:end] = content
         frame.used = end
 
     def _finish(self, frame: Frame) -> Frame:
@@ -143,29 +141,23 @@ class StartEstimator:
         count = len(arrivals_ns)
         if count < _FEWEST:
             return arrivals_ns[0]
-        points = _lowest(arrivals_ns)
-        own = _pace(points, count / 2)
+        own = _pace(arrivals_ns)
         self._paces.append(own)
         pace = sorted(self._paces)[len(self._paces) // 2]
         if own < _OTHER_RATE * pace:
             pace = own  # another frame rate; too slow a pace would give a start before the truth
-        return min(arrival_ns - round(pace * number) for number, arrival_ns in points)
+        return min(
+            arrival - round(pace * number) for number, arrival in enumerate(arrivals_ns))
 
 
-def _lowest(arrivals_ns: list[int]) -> list[tuple[int, int]]:
-    """Return number and arrival of the first payload, and of the last of each taken together."""
-    last = len(arrivals_ns) - 1
-    return [(number, arrival_ns) for number, arrival_ns in enumerate(arrivals_ns)
-            if number in (0, last) or arrivals_ns[number + 1] != arrival_ns]
-
-
-def _pace(points: list[tuple[int, int]], middle: float) -> float:
-    """Return the time between payloads [ns]: the slope amid the hull below the arrivals."""
+def _pace(arrivals_ns: list[int]) -> float:
+    """Return the time between payloads [ns]: the slope of the hull below the arrivals."""
     hull: list[tuple[int, int]] = []
-    for point in points:
+    for point in enumerate(arrivals_ns):
         while len(hull) > 1 and _turns_down(hull[-2], hull[-1], point):
             hull.pop()
         hull.append(point)
+    middle = len(arrivals_ns) / 2
     right = next(place for place, (number, _) in enumerate(hull) if number >= middle)
     (first, begin), (last, end) = hull[right - 1], hull[right]
     return (end - begin) / (last - first)

@@ -45,7 +45,7 @@ struct transfer {  // struct libusb_transfer
 
 struct entry {  // what stands before each transfer
     struct entry *next;
-    int status, length;  // what the transfer gets when its event is handled
+    bool submitted;
     struct transfer transfer;
 };
 
@@ -119,8 +119,8 @@ static struct entry *entry_of(struct transfer *transfer)
 // With the context locked.
 static void finish(struct context *c, struct entry *entry, int status, int length)
 {
-    entry->status = status;
-    entry->length = length;
+    entry->transfer.status = status;
+    entry->transfer.actual_length = length;
     append(&c->done, entry);
     pthread_cond_broadcast(&c->changed);
 }
@@ -566,12 +566,6 @@ EXPORT struct transfer *libusb_alloc_transfer(int iso_packets)
     return &entry->transfer;
 }
 
-EXPORT u32 libusb_transfer_get_stream_id(struct transfer *transfer)
-{
-    (void)transfer;
-    return 0;
-}
-
 EXPORT void libusb_free_transfer(struct transfer *transfer)
 {
     if (transfer)
@@ -657,11 +651,8 @@ EXPORT int libusb_handle_events_timeout(struct context *c, struct timeval *wait)
     for (struct entry *entry = done.first; entry; entry = entry->next)
         entry->transfer.handle->out--;
     pthread_mutex_unlock(&c->lock);
-    for (struct entry *entry; (entry = take_first(&done));) {
-        entry->transfer.status = entry->status;
-        entry->transfer.actual_length = entry->length;
+    for (struct entry *entry; (entry = take_first(&done));)
         entry->transfer.callback(&entry->transfer);
-    }
     return OK;
 }
 
