@@ -14,7 +14,7 @@ run:
 
 test:
 	@$(PYTHON) tools/bootstrap.py test
-	@tools/env python3 -m pytest -n 3 --dist loadfile --reruns 1 -raR test
+	@tools/env python3 -m pytest -n 4 --dist loadfile --reruns 1 -raR test
 
 bench:
 	@$(PYTHON) tools/bootstrap.py test

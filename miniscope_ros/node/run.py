@@ -25,7 +25,7 @@ _JOIN = 3.0
 _END = 3.4  # [s] after the wish to end: then nobody is waited for any more, to be over in 4
 _REST_S = (0.05, 1.0)  # after an error of the executor, doubled each time until it works again
 _FINALIZED_S = 1.0  # a node that was shut down stays in the graph for this time
-_ANSWERS = 10  # turns of the executor, enough to send one result
+_ANSWER_S = 0.3  # a result is not acknowledged: it gets this time to arrive
 _REPEAT_S = 10.0  # the shortest time between two log messages of the same error
 
 
@@ -92,8 +92,9 @@ def _run_node(stop: Stop) -> int:
 def _send_answers(executor: SingleThreadedExecutor) -> None:
     """Let a client have the result of a sweep that the end of the node has ended."""
     try:
-        for _ in range(_ANSWERS):
-            executor.spin_once(timeout_sec=0.0)
+        end = time.monotonic() + _ANSWER_S
+        while time.monotonic() < end:
+            executor.spin_once(timeout_sec=_ANSWER_S / 10)
     except Exception as error:
         _log.warning('the result of a sweep could not be sent: %s', error)
 

@@ -132,10 +132,12 @@ def test_recordings_that_do_not_follow_each_other_are_told(
         shutil.rmtree(bag)
     assert main([str(mice), str(tmp_path / 'out')]) == PARTLY
     assert 'is earlier than miniscope, which was written before it' in capsys.readouterr().out
-    for folder, level in (('miniscope', 0), ('miniscope_2', 1)):
-        controls = (tmp_path / 'out' / folder / 'controls.csv').read_text()
+    # Each is a session of its own, in folders of date and time.
+    folders = sorted(path.parent for path in (tmp_path / 'out').rglob('controls.csv'))
+    for folder, level in zip(folders, (1, 0), strict=True):
+        controls = (folder / 'controls.csv').read_text()
         assert ',led,12.5,' in controls.splitlines()[1]
-        inputs = (tmp_path / 'out' / folder / 'inputs.csv').read_text().splitlines()
+        inputs = (folder / 'inputs.csv').read_text().splitlines()
         assert inputs[1].split(',')[-1] == str(level)
 
 

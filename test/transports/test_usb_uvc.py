@@ -87,6 +87,11 @@ def leftovers() -> tuple[int, int]:
     return len(os.listdir('/proc/self/fd')), len(os.listdir('/proc/self/task'))
 
 
+def no_more_than(before: tuple[int, int]) -> bool:
+    """Whether nothing was left since; what an earlier test left may have gone."""
+    return all(now <= then for now, then in zip(leftovers(), before, strict=True))
+
+
 # ---- frames
 
 
@@ -237,7 +242,7 @@ def test_ring_is_shorter_where_the_kernel_has_little_memory(
     with opened(rig) as transport, pytest.raises(DeviceError, match='no memory left for USB') as e:
         transport.start(16)
     assert not isinstance(e.value, DeviceLost)
-    assert leftovers() == before
+    assert no_more_than(before)
     rig.box.state['usb_transfers'] = 0
     with opened(rig) as transport:
         transport.start(16)
@@ -271,7 +276,7 @@ def test_opening_and_closing_leaves_nothing_behind(rig: VirtualDaq) -> None:
     before = leftovers()
     for _ in range(10):
         cycle(transport)
-    assert leftovers() == before
+    assert no_more_than(before)
     assert not rig.box.busy
 
 
@@ -361,8 +366,7 @@ def test_refused_opening_names_the_remedy_and_can_be_repeated(
         transport.start(8)
     assert not isinstance(error.value, DeviceLost)
     transport.close()
-    # What an earlier test left may go meanwhile.
-    assert all(now <= then for now, then in zip(leftovers(), before, strict=True))
+    assert no_more_than(before)
     rig.box.refuse(call, 0)
     with closing(transport):
         transport.open(*SIZE)
