@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-import itertools
 from pathlib import Path
 import re
 from typing import Any
 
 from miniscope_ros.errors import ConfigurationError
+from miniscope_ros.recordings.free_name import free_name
 from miniscope_ros.regular import read_text
 from miniscope_ros.yaml_text import read_yaml
 
@@ -260,8 +260,8 @@ def folder_name(settings: RecordSettings, session: Mapping[str, Any], name: str,
 
 def unused(folder: Path) -> Path:
     """Return a folder that does not exist: this one, or with _2, _3, .. at its end."""
-    names = itertools.chain([folder.name], (f'{folder.name}_{n}' for n in itertools.count(2)))
-    return next(path for path in map(folder.with_name, names) if not path.exists())
+    return folder.with_name(
+        free_name(folder.name, lambda name: folder.with_name(name).exists()))
 
 
 def _part(value: Any, default: str) -> str:

@@ -71,7 +71,7 @@ def check_no_frame_is_called_lit_before_it_is(scope: Capture, registers: dict[st
 
 @pytest.mark.parametrize('transport', ['v4l2', 'usb'])
 @pytest.mark.parametrize('device_type', VALUES)
-@pytest.mark.parametrize('count', [2, pytest.param(100, marks=pytest.mark.soak)])
+@pytest.mark.parametrize('count', [4, pytest.param(100, marks=pytest.mark.soak)])
 def test_restarts_at_random_moments(
     tmp_path: Path, device_type: str, transport: str, count: int,
 ) -> None:

@@ -3,11 +3,14 @@
 """What is imported is what package.xml and setup.py name."""
 import ast
 from collections.abc import Iterator
+import importlib.util
 from pathlib import Path
 import re
 import subprocess
 import sys
 from xml.etree import ElementTree
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 NAMES = {'PIL': 'python3-pil', 'cv2': 'python3-opencv', 'tf2_ros': 'tf2_ros_py',
@@ -74,6 +77,18 @@ def test_every_dependency_is_used() -> None:
     used = {name for module in imported()
             for name in (NAMES.get(module, module), f'python3-{module}')}
     assert keys() - RUN_AS_PROGRAMS <= used
+
+
+def test_no_test_is_skipped_for_a_library_in_our_own_environment() -> None:
+    if Path(sys.prefix) != ROOT / '.env':
+        pytest.skip('this is not the environment of tools/bootstrap.py')
+    calls = [call for file in (ROOT / 'test').rglob('*.py')
+             for call in re.findall(r"importorskip\(\s*'(\w+)", file.read_text())]
+    assert calls
+    assert not [name for name in {*calls, *(
+        'h5py', 'ndx_miniscope', 'neo', 'pynwb', 'tifffile')} - {'recorded_bag'}
+        if importlib.util.find_spec(name) is None]
+    assert importlib.util.find_spec('rosbags'), 'recorded_bag needs it'
 
 
 def test_nodes_start_with_what_rosdep_installs() -> None:

@@ -7,7 +7,7 @@ import cv2
 from exported_tables import read_table
 from miniscope_ros.commands.export_bag import DONE, FAILED, main
 from miniscope_ros.errors import ConfigurationError
-from miniscope_ros.recordings.edges.table import read_times
+from miniscope_ros.recordings.edges.formats import read_edges
 from miniscope_ros.recordings.export.alignment import align
 import numpy as np
 import pytest
@@ -78,13 +78,13 @@ def test_a_table_that_is_no_list_of_times(tmp_path: Path, text: str, said: str) 
     file = tmp_path / 'edges.csv'
     file.write_text(text)
     with pytest.raises(ConfigurationError, match=said):
-        read_times(file)
+        read_edges(file)
 
 
 def test_times_are_read_from_the_first_column(tmp_path: Path) -> None:
     file = tmp_path / 'edges.csv'
     file.write_text('time [s],level\n0.5,1\n0.75,0\n')
-    assert read_times(file).tolist() == [0.5, 0.75]
+    assert read_edges(file).tolist() == [0.5, 0.75]
 
 
 def test_an_export_on_the_other_clock(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

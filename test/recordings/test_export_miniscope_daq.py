@@ -146,6 +146,19 @@ def test_scopes_get_folders_and_one_time(tmp_path: Path) -> None:
             round(scope.time_ms(number) + delay) for number in range(scope.frames)]
 
 
+def test_each_acquisition_gets_a_folder(tmp_path: Path) -> None:
+    runs = [Scope(seed=run, frames=20 + run, start_ns=EPOCH_NS + run * 60_000_000_000)
+            for run in range(3)]
+    bag = write_bag(tmp_path / 'bag', *runs, storage=SQLITE)
+    assert main([str(bag), str(tmp_path / 'out')]) == DONE
+    # Of several acquisitions each is a session of its own, with times from 0.
+    folders = sorted(path.parent for path in (tmp_path / 'out').rglob('timeStamps.csv'))
+    for folder, scope in zip(folders, runs, strict=True):
+        assert_equal_frames(folder, scope)
+        assert rows(folder / 'timeStamps.csv')[0][1] == 0
+        assert len(rows(folder / 'headOrientation.csv')) == scope.frames
+
+
 def test_recording_begun_in_mid_stream_keeps_the_scopes_time(tmp_path: Path) -> None:
     scope = Scope(first=500)
     assert main([str(write_bag(tmp_path / 'bag', scope)), str(tmp_path / 'out')]) == DONE

@@ -88,7 +88,7 @@ def wait_until_armed(session: Session, seen: set[str]) -> None:
 
 
 @pytest.mark.parametrize('count', [
-    5, pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])])
+    10, pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])])
 def test_recordings_follow_a_digital_input_to_the_frame(count: int, tmp_path: Path) -> None:
     with VirtualDaq(tmp_path, [BoxConfig(open_ephys=True, rate=60.0)]) as rig:
         box = rig.box

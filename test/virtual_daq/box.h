@@ -369,6 +369,7 @@ u32 camera_paint(int pictures, struct handle *h, u32 index, u64 frame);
 struct size { int width, height; };
 extern const struct size sizes[];
 int acquire(struct handle *h);
+int claim_format(struct handle *h);
 void release(struct handle *h);
 bool handle_alive(const struct handle *h);
 void handle_signal(struct handle *h, bool readable);

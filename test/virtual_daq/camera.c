@@ -160,12 +160,8 @@ static int format(struct handle *h, unsigned long request, struct v4l2_format *f
     if (request != VIDIOC_G_FMT)
         offer = nearest_offer(s, &f->fmt.pix);
     if (request == VIDIOC_S_FMT) {
-        if (s->format_errno)
-            return fail(s->format_errno);
-        if (acquire(h) < 0)
+        if (claim_format(h) < 0)
             return -1;
-        if (h->count)
-            return fail(EBUSY);
         camera_choose(s, offer);
     }
     fill_format(s, offer, &f->fmt.pix);

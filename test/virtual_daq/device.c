@@ -206,6 +206,16 @@ static void nearest_format(struct v4l2_pix_format *p)
     fill_format(p, sizes[chosen].width, sizes[chosen].height);
 }
 
+// Claim the right to set a format: nobody else has the device, and no buffer has a size yet.
+int claim_format(struct handle *h)
+{
+    if (h->box.state->format_errno)
+        return fail(h->box.state->format_errno);
+    if (acquire(h) < 0)
+        return -1;
+    return h->count ? fail(EBUSY) : 0;
+}
+
 static int format(struct handle *h, unsigned long request, struct v4l2_format *f)
 {
     struct state *s = h->box.state;
@@ -215,14 +225,8 @@ static int format(struct handle *h, unsigned long request, struct v4l2_format *f
         fill_format(&f->fmt.pix, s->width, s->height);
         return 0;
     }
-    if (request == VIDIOC_S_FMT) {
-        if (s->format_errno)
-            return fail(s->format_errno);
-        if (acquire(h) < 0)
-            return -1;
-        if (h->count)
-            return fail(EBUSY);
-    }
+    if (request == VIDIOC_S_FMT && claim_format(h) < 0)
+        return -1;
     nearest_format(&f->fmt.pix);
     if (request == VIDIOC_S_FMT) {
         s->width = f->fmt.pix.width;

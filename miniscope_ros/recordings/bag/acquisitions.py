@@ -16,6 +16,7 @@ from miniscope_ros.recordings.bag.outliers import repair_outliers
 from miniscope_ros.recordings.bag.reader import Bag
 from miniscope_ros.recordings.bag.scope import ScopeMessages
 from miniscope_ros.recordings.bag.tables import ControlState, IMAGE, RecordedAcquisition
+from miniscope_ros.recordings.free_name import free_name
 from miniscope_ros.recordings.timeline import rising_ns
 import numpy as np
 from numpy.typing import NDArray
@@ -182,11 +183,7 @@ def _note_gap(before: RecordedAcquisition | None, acquisition: RecordedAcquisiti
 
 def _name(node: str, names: set[str]) -> str:
     """Return a new name for a folder: rat1_miniscope, then rat1_miniscope_2, .."""
-    base = name = re.sub(r'\W', '_', node.strip('/')) or 'miniscope'
-    number = 1
-    while name in names:
-        number += 1
-        name = f'{base}_{number}'
+    name = free_name(re.sub(r'\W', '_', node.strip('/')) or 'miniscope', names.__contains__)
     names.add(name)
     return name
 

@@ -52,8 +52,8 @@ def read_edges(file: Path, channel: str = '') -> Times:
     backward = np.flatnonzero(np.diff(times) <= 0)
     if backward.size:
         raise ConfigurationError(
-            f'{file.name} is damaged: its times have to rise, and number {backward[0] + 2} does '
-            'not')
+            f'{file.name}: times have to rise, and number {backward[0] + 2} does not; what is '
+            'needed are the times of both directions of the edges, in seconds')
     return times
 
 

@@ -17,14 +17,14 @@ _LARGEST_FILE = 1 << 30  # bytes
 
 def channels(file: Path) -> list[Channel]:
     """Return the only channel of a CSV file."""
-    return [Channel('first column', lambda: read_times(file))]
+    return [Channel('first column', lambda: _read_times(file))]
 
 
-def read_times(file: Path) -> Times:
+def _read_times(file: Path) -> Times:
     """
-    Return the times [s] in the first column of a CSV file; a head line is allowed.
+    Return the times [s] in the first column of a CSV file, shape (n,); a head line is allowed.
 
-    ConfigurationError where there is none, or where they do not rise.
+    Raises ConfigurationError for a cell that is no number.
     """
     times: list[float] = []
     try:
@@ -44,12 +44,4 @@ def read_times(file: Path) -> Times:
         raise ConfigurationError(f'{file} cannot be read: {error.strerror}') from error
     except csv.Error as error:
         raise ConfigurationError(f'{file} is no CSV file: {error}') from error
-    found = np.array(times)
-    if not np.isfinite(found).all():
-        raise ConfigurationError(f'{file}: a time is no number')
-    backward = np.flatnonzero(np.diff(found) <= 0)
-    if backward.size:
-        raise ConfigurationError(
-            f'{file}: times have to rise, and number {backward[0] + 2} does not; give the times '
-            'of both directions of the edges, in seconds')
-    return found
+    return np.array(times)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from miniscope_ros.recordings.bag.tables import RecordedAcquisition
+from miniscope_ros.recordings.free_name import free_name
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,6 @@ def _names(sessions: Iterable[Sequence[RecordedAcquisition]]) -> list[str]:
     """Return the folders as date/time, as Miniscope-DAQ names them; a second one gets a number."""
     names: list[str] = []
     for session in sessions:
-        name = base = f'{datetime.fromtimestamp(session[0].start_ns // 10**9):%Y_%m_%d/%H_%M_%S}'
-        number = 1
-        while name in names:
-            number += 1
-            name = f'{base}_{number}'
-        names.append(name)
+        start = datetime.fromtimestamp(session[0].start_ns // 10**9)
+        names.append(free_name(f'{start:%Y_%m_%d/%H_%M_%S}', names.__contains__))
     return names
