@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 _QUEUE = 32  # packets waiting in the box at most, half of the 64 that it can hold
 _SLICE_S = 0.1  # time between two checks of the stop event
 _AT_ONCE = 0.3  # part of a period after a frame's arrival that still counts as right after it
+_DURATIONS, _FEWEST_DURATIONS = 64, 16  # frames whose times from stamp to arrival are kept
 _SHORTEST_PERIOD = 0.95  # of the labelled one; real ones differ by some percent
 _CATCH_UP_S = 0.2  # the longest wait of catch_up, or
 _CATCH_UP_PERIODS = 2  # this many periods, if that is longer
@@ -65,7 +66,7 @@ class ScopeLink:
         self._sent: deque[int] = deque()  # when [ns], of packets not known to be executed
         self._last_frame = time.monotonic()  # when it arrived [s]
         self._began_ns = 0  # when its read-out began
-        self._shortest_ns = 1_000_000_000  # from a frame's stamp to its arrival, as seen
+        self._durations_ns: deque[int] = deque(maxlen=_DURATIONS)  # from stamp to arrival
         self._rate = math.nan  # as sent in this stream
         self._rate_ns = 0  # when that was
         self._grey = np.empty((device_type.height, device_type.width), np.uint8)
@@ -209,24 +210,27 @@ class ScopeLink:
 
     def _note_began(self, stamp_ns: int, receive_ns: int) -> None:
         """Note when a frame's read-out began; what was sent before that is executed by now."""
-        if not max(self._began_ns, receive_ns - _OLDEST_NS) < stamp_ns <= receive_ns:
+        if max(self._began_ns, receive_ns - _OLDEST_NS) < stamp_ns <= receive_ns:
+            self._durations_ns.append(receive_ns - stamp_ns)
+        else:
             stamp_ns = receive_ns - round(1e9 / self.frame_rate)
         self._began_ns = max(self._began_ns, stamp_ns)
         while self._sent and self._sent[0] <= self._began_ns:
             self._sent.popleft()
 
-    def _has_ended(self, stamp_ns: int | None, receive_ns: int, now_ns: int) -> bool:
+    def _has_ended(self, stamp_ns: int | None, now_ns: int) -> bool:
         """
         Return whether the frame after one may have ended, by its stamp.
 
-        On a busy computer it has ended before the transport knows of it. A frame takes at least
-        the shortest time that was seen between a stamp and the arrival of its frame.
+        On a busy computer it has ended before the transport knows of it. The time from a frame's
+        stamp to its arrival, without the delays of a busy computer, is a low quantile of those
+        seen of late: a single wrong stamp does not count.
         """
-        if not stamp_ns:
+        if not stamp_ns or len(self._durations_ns) < _FEWEST_DURATIONS:
             return False
-        self._shortest_ns = min(self._shortest_ns, max(0, receive_ns - stamp_ns))
+        usual_ns = sorted(self._durations_ns)[len(self._durations_ns) // 8]
         period_ns = _SHORTEST_PERIOD * 1e9 / self.frame_rate
-        return now_ns > stamp_ns + period_ns + self._shortest_ns
+        return now_ns > stamp_ns + period_ns + usual_ns
 
     def _sample(self, buffer: Buffer, receive_ns: int) -> RawFrame:
         telemetry, read_ns = Telemetry(), None
@@ -235,7 +239,7 @@ class ScopeLink:
                 telemetry = self.firmware.telemetry(buffer.data)
             if not self.firmware.embeds_telemetry:
                 read_ns = time.monotonic_ns()
-                if self.waiting() or self._has_ended(buffer.stamp_ns, receive_ns, read_ns):
+                if self.waiting() or self._has_ended(buffer.stamp_ns, read_ns):
                     telemetry = Telemetry()  # read too late: it belongs to a later frame
             extract_grey(buffer.data, self._grey)
         return RawFrame(

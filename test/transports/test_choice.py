@@ -14,6 +14,7 @@ from miniscope_ros.model import Reason
 from miniscope_ros.sources.registry import make_daq
 from miniscope_ros.transports.choice import choose
 import pytest
+from virtual_daq import Fault
 from virtual_daq.descriptors import UNIT_GUID
 
 
@@ -116,6 +117,22 @@ def test_readings_belong_to_their_frame_over_usb(make_rig: MakeRig) -> None:
         assert len(told) >= 10  # others waited too long on a busy computer: then there is none
         for sequence, quaternion in told:
             assert tuple(map(int, records[sequence]['quaternion'])) == quaternion
+
+
+def test_one_wrong_stamp_does_not_end_the_readings(make_rig: MakeRig) -> None:
+    # The readings of a frame end so late that a wrong duration would make all of them too late.
+    rig = make_rig(kernel='fixed_firmware', rate=15.0)
+    with scope(rig.box, transport='v4l2') as opened:
+        opened.open()
+        for _ in range(20):
+            opened.read()
+        rig.box.next_frame(Fault.STAMP_FAR)
+        frames = [opened.read() for _ in range(3)]
+        far = max(frame.stamp_ns - frame.receive_ns for frame in frames)
+        assert far > 3000 * 10**9
+        rig.box.state['read_ns'] = 15_000_000
+        later = [opened.read() for _ in range(30)]
+        assert sum(frame.orientation is not None for frame in later) >= 15
 
 
 def test_lights_off_uses_a_box_that_was_killed_over_usb(make_rig: MakeRig) -> None:
