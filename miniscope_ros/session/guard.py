@@ -30,9 +30,9 @@ _RATE_WINDOW_S = 10.0  # bytes_per_s is the average over this time
 def free_bytes(folder: Path) -> int:
     """Return how many bytes can be written where a folder is, or will be. Raises DeviceError."""
     place = folder
-    while not place.exists() and place != place.parent:
-        place = place.parent
     try:
+        while not place.exists() and place != place.parent:
+            place = place.parent
         status = os.statvfs(place)
     except OSError as error:
         raise DeviceError(f'{place} cannot be asked for its free space: {error}') from error

@@ -95,7 +95,7 @@ class SessionNode(Node):  # type: ignore[misc]
             for topic in ('metadata', 'notes', 'status'))
         self._room_at = -_ROOM_S  # monotonic [s]
         self._publish(self.status)
-        self._tell_room()
+        self._report_room()
         self._publish_metadata({})
 
     # What others ask, in threads of the executor
@@ -176,7 +176,7 @@ class SessionNode(Node):  # type: ignore[misc]
                 request = self._requests.get(timeout=_IDLE_S)
             except Empty:
                 is_well()
-                self._tell_room()
+                self._report_room()
                 continue
             try:
                 again = self._record(
@@ -246,9 +246,9 @@ class SessionNode(Node):  # type: ignore[misc]
         return {'session.yaml': yaml.safe_dump(
             as_json(content), sort_keys=False, allow_unicode=True)}
 
-    # What it says
+    # What it reports
 
-    def _tell_room(self) -> None:
+    def _report_room(self) -> None:
         """Report the room on the disk that the next recording would find, where it has changed."""
         now = time.monotonic()
         if now - self._room_at < _ROOM_S:

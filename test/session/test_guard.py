@@ -83,3 +83,8 @@ def test_room_is_asked_where_the_folder_will_be(tmp_path: Path) -> None:
     run(guard, 1.0, 1.0)
     assert guard.disk_is_full
     assert guard.seconds_left == 0.0
+
+
+def test_a_folder_that_cannot_be_looked_for_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match='cannot be asked for its free space'):
+        free_bytes(tmp_path / ('x' * 300))  # longer than a name can be
