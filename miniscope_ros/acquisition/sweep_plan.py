@@ -61,10 +61,12 @@ def sweep_values(control: Control, first: float, last: float, step: float) -> tu
         return _choices(control, first, last, step)
     if step <= 0:
         raise ConfigurationError(f'step cannot be {show(step)}: it is above 0')
-    count = math.floor(abs(last - first) / step + 10 ** -_DIGITS) + 1
-    if count > MOST_VALUES:
+    steps = abs(last - first) / step + 10 ** -_DIGITS
+    if steps >= MOST_VALUES:  # or infinitely many
         raise ConfigurationError(
-            f'a step of {show(step)} makes {count} values: at most {MOST_VALUES} are taken')
+            f'a step of {show(step)} makes {steps + 1:.0f} values: at most {MOST_VALUES} are '
+            'taken')
+    count = math.floor(steps) + 1
     direction = step if last >= first else -step
     return tuple(round(first + n * direction, _DIGITS) for n in range(count))
 

@@ -115,8 +115,8 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
             _log.error('shutdown met an error: %s', error, exc_info=error)
         finally:
             self._close()
-            self.sweeps.close(deadline)
         wait_for_acknowledgement(self.publishers, deadline)
+        self.sweeps.close(deadline)
 
     def light_may_be_on(self) -> bool:
         """Return whether darkness is not confirmed, also after cleanup; in any thread."""

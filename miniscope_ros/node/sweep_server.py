@@ -94,8 +94,9 @@ class SweepServer:
         """Start a sweep, or refuse it with the reason in the result."""
         try:
             run = self._prepare(goal)
-        except MiniscopeError as error:
-            _log.warning('sweep refused: %s', error)
+        except Exception as error:  # an error here would end the acquisition
+            unforeseen = None if isinstance(error, MiniscopeError) else error
+            _log.warning('sweep refused: %s', error, exc_info=unforeseen)
             goal.execute(partial(_answer, SweepAction.Result(message=f'refused: {error}')))
             return
         self._run = run
@@ -178,8 +179,12 @@ class SweepServer:
         name = self._node.get_fully_qualified_name().strip('/').replace('/', '_')
         now = datetime.now(timezone.utc)
         folder = Path(request.folder) if request.folder else FOLDER
+        try:
+            folder = folder.expanduser()
+        except RuntimeError as error:  # there is no such user, or no home
+            raise ConfigurationError(f'folder {folder}: {error}; give an absolute path') from error
         return SweepFiles(
-            folder.expanduser(), f'{name}_{now:%Y%m%d-%H%M%S}.{now.microsecond:06d}_'
+            folder, f'{name}_{now:%Y%m%d-%H%M%S}.{now.microsecond:06d}_'
             f'{plan.control}', plan, frame_bytes)
 
 

@@ -62,6 +62,7 @@ def test_choices_are_taken_from_one_to_another() -> None:
     (FOCUS, math.inf, 8, 1, 'from_value cannot be inf'),
     (LED, 0, 100, 0.01, f'at most {MOST_VALUES} are taken'),
     (LED, 0, 100, 1e-300, f'at most {MOST_VALUES} are taken'),
+    (LED, 0, 100, 1e-310, f'at most {MOST_VALUES} are taken'),
     (GAIN, 1, 3.5, 1, 'step 0 takes all of them from 1 to 3.5'),
     (GAIN, 1, 3, 0, 'gain cannot be 3: it is one of 1, 2, 3.5'),
 ])

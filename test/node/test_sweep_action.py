@@ -85,8 +85,7 @@ def test_it_is_refused_unless_active(scope: Scope) -> None:
     ({'format': 'png'}, "format cannot be 'png': it is one of tiff, none"),
     ({'keep': 'all', 'format': 'none'}, 'keep all needs files'),
     ({'format': 'tiff', 'folder': '/proc/nowhere'}, '/proc/nowhere cannot be written'),
-    ({'from_value': -127.0, 'to_value': 127.0, 'step': 1.0, 'frames': 1000, 'keep': 'all',
-      'format': 'tiff'}, 'the file would have 94.3 GB, and TIFF ends at 4.3 GB'),
+    ({'format': 'tiff', 'folder': '~nobody_has_this_name/x'}, 'give an absolute path'),
 ])
 def test_goals_that_cannot_be_are_refused(
         scope: Scope, fields: dict[str, object], reason: str) -> None:
@@ -117,20 +116,22 @@ def test_curve_and_files_are_those_of_the_frames(scope: Scope, home: Path) -> No
     assert [(f.step, f.steps, f.value, f.sharpness) for f in sweeper.feedback] == [
         (n + 1, 3, result.values[n], result.sharpness[n]) for n in range(3)]
 
-    mean, every, table = map(Path, result.files)
-    assert {mean.parent, every.parent, table.parent} == {home / 'miniscope_sweeps'}
-    assert len(list(mean.parent.iterdir())) == 3, 'nothing is left over'
+    mean, *every, table = map(Path, result.files)
+    assert {path.parent for path in (mean, *every, table)} == {home / 'miniscope_sweeps'}
+    assert len(list(mean.parent.iterdir())) == 5, 'nothing is left over'
     ear.wait_until(lambda: frames[-1].capture_index > result.last_capture_index[-1], 'all came')
     stamps = {info.capture_index: stamp_ns(info) for info in frames}
-    with tifffile.TiffFile(mean) as means, tifffile.TiffFile(every) as stack:
-        assert len(means.pages) == 3 and len(stack.pages) == 12
+    assert [path.stem.rpartition('_')[2] for path in every] == ['-40', '0', '40']
+    with tifffile.TiffFile(mean) as means:
+        assert len(means.pages) == 3
         for step, page in enumerate(means.pages):
             first, last = result.first_capture_index[step], result.last_capture_index[step]
             indices = [index for index in sorted(stamps) if first <= index <= last]
             taken = [raw[stamps[index]] for index in indices]
             assert len(taken) == 4
-            for image, kept in zip(taken, stack.pages[4 * step:4 * step + 4], strict=True):
-                assert np.array_equal(kept.asarray(), image)
+            with tifffile.TiffFile(every[step]) as stack:
+                for image, kept in zip(taken, stack.pages, strict=True):
+                    assert np.array_equal(kept.asarray(), image)
             pixels = page.asarray()
             assert pixels.dtype == np.float32
             assert np.allclose(pixels, np.mean(taken, axis=0), atol=1e-3)
