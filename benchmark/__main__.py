@@ -56,8 +56,8 @@ def measure(arguments: argparse.Namespace) -> bool:
                 print(row, flush=True)
                 rows.append(row)
                 report.write(arguments.output, description, rows)
-        except (*figures.FAILURES, ZeroDivisionError, IndexError) as error:
-            # The last two where nothing was heard in the time that counts.
+        except (*figures.FAILURES, OSError, ZeroDivisionError, IndexError) as error:
+            # OSError of a full disk; the last two where nothing was heard in the time that counts.
             print(f'figure {number} failed: {type(error).__name__}: {error}', file=sys.stderr)
             complete = False
         print(f'figure {number} took {time.monotonic() - began:.0f} s', file=sys.stderr)

@@ -64,13 +64,14 @@ _PICTURES: list[NDArray[np.uint8]] = []  # are made once
 
 def export(effort: Effort) -> Iterator[Row]:
     """Figure 10: CPU time of an export per frame, start and report apart."""
-    with tempfile.TemporaryDirectory(dir=_memory()) as folder:
+    with tempfile.TemporaryDirectory(dir=_memory(effort)) as folder:
         commands = {}
         for frames in effort.exported:
             bag, raw, out = (Path(folder) / f'{name}{frames}' for name in ('bag', 'raw', 'out'))
             write_bag(bag, Recorded(size=SIZE, frames=frames))
-            raw.write_bytes(b''.join(
-                Recorded().image(number).tobytes() for number in range(frames)))
+            with raw.open('wb') as file:
+                for number in range(frames):
+                    file.write(Recorded().image(number).tobytes())
             commands['ffv1', frames] = ([*EXPORT, str(bag), str(out)], out)
             commands['nwb', frames] = ([*EXPORT, str(bag), str(out), '--format', 'nwb'], out)
             commands['h5py', frames] = (
@@ -118,6 +119,10 @@ def _cpu_s(command: Sequence[str]) -> float:
             + after.children_system - before.children_system)
 
 
-def _memory() -> str | None:
-    """Return a folder in memory, so that the disk does not count, if there is one."""
-    return '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
+def _memory(effort: Effort) -> str | None:
+    """Return a folder in memory, so that the disk does not count, if there is room for all."""
+    folder = '/dev/shm'
+    needed = 4 * sum(effort.exported) * SIZE[0] * SIZE[1]  # bytes: raw, bag and exports
+    if os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > needed:
+        return folder
+    return None

@@ -18,7 +18,7 @@ from .recorder import record, recorders
 from .report import Row
 from .session import Kind, Notes, run, run_several, Session, Setting, Window
 
-FAILURES = (RuntimeError, TimeoutError, subprocess.TimeoutExpired)  # what a session may raise
+FAILURES = (RuntimeError, TimeoutError, subprocess.SubprocessError)  # what a session may raise
 
 FLOOR_RATIO = 1.5
 USB_RATIO = 1.3

@@ -1,7 +1,7 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """
-Figure 11: how well the stamps of transport usb tell when a frame began.
+Figure 11: the error of the stamps of transport usb: when a frame began.
 
 The virtual box knows when a frame's first payload was due and when it was sent, which is what its
 V4L2 buffers are stamped with. As a program, `python3 -m benchmark.stamps FRAMES` takes frames from

@@ -1,7 +1,7 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """
-Start a scope, what records it and the panel, and tell in one line how they do.
+Start a scope, what records it and the panel, and show in one line what arrives of them.
 
 Usage: run.py [NAME:=VALUE ..] | run.py --session FILE
 

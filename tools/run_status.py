@@ -1,6 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What arrives of all scopes, in a line of each."""
+"""What arrives of all scopes: a line for each scope."""
 from collections.abc import Callable, Iterator
 import contextlib
 from threading import Thread

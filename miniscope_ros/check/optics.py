@@ -56,7 +56,7 @@ def focus_sweep(bench: Bench) -> Finding:
         bench.step('focus', round(value))
         picture = bench.frame().image.astype(np.float32)[1:]
         structure = max(structure, float(picture.std() / max(1.0, picture.mean())))
-        curve[f'{round(value)}'] = sharpness(picture)
+        curve[f'{round(value)}'] = fine_contrast(picture)
     bench.step('focus', focus.start)
     text = ', '.join(f'{value}: {sharp:.2f}' for value, sharp in curve.items())
     if structure < _LEAST_STRUCTURE:
@@ -74,9 +74,9 @@ def steps(control: Control, count: int) -> list[float]:
     return [low + (high - low) * i / (count - 1) for i in range(count)]
 
 
-def sharpness(picture: NDArray[np.float32]) -> float:
+def fine_contrast(picture: NDArray[np.float32]) -> float:
     """
-    Return the sharpness of a picture (height, width), in per cent of its brightness.
+    Return the contrast of fine structure in a picture (height, width) [% of its brightness].
 
     It is the standard deviation of the differences between pixels four apart and their middle:
     neighbours would show mostly the noise of the sensor.

@@ -24,10 +24,11 @@ class CameraSource(UncontrolledSource):
     """
     A camera: a number, a path, a URL, or the path of a video file.
 
-    A video node is read through V4L2: its frames have numbers, error flags and the buffers'
-    stamps. All else is read through OpenCV, and stamps are the arrival. A camera that sends
-    nothing for 1 s, or for three periods if these are longer, counts as lost. A file plays at its
-    own rate.
+    A video node that offers YUYV, GREY or MJPG is read through V4L2: its frames have numbers,
+    error flags and the buffers' stamps. It counts as lost when nothing comes for 1 s, or for three
+    periods if these are longer. All else is read through OpenCV, without numbers; stamps are the
+    buffers' where OpenCV knows them, else the arrival; it counts as lost when nothing comes for
+    1 s. A file plays at its own rate.
     """
 
     is_live = True

@@ -17,7 +17,6 @@ class PictureDecoder:
 
     def __init__(self, pixel_format: str, width: int, height: int, row_bytes: int) -> None:
         """Take the pixel format, the size [px], and the bytes from one row to the next."""
-        self.encoding = 'mono8' if pixel_format == 'GREY' else 'bgr8'
         colour = () if pixel_format == 'GREY' else (3,)
         self.image: NDArray[np.uint8] = np.zeros((height, width, *colour), np.uint8)
         self._format = pixel_format

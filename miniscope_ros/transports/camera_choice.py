@@ -91,5 +91,5 @@ def same_rate(one: float, other: float) -> bool:
 
 
 def _reaches(offer: CameraFormat, rate: float) -> bool:
-    return math.isnan(rate) or not offer.frame_rates or any(
+    return not rate > 0 or not offer.frame_rates or any(
         same_rate(offered, rate) for offered in offer.frame_rates)

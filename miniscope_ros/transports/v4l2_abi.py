@@ -14,8 +14,6 @@ BUF_TYPE_VIDEO_CAPTURE = 1
 MEMORY_MMAP = 1
 FIELD_NONE = 1
 PIX_FMT_YUYV = int.from_bytes(b'YUYV', 'little')
-PIX_FMT_GREY = int.from_bytes(b'GREY', 'little')
-PIX_FMT_MJPEG = int.from_bytes(b'MJPG', 'little')
 
 CAP_VIDEO_CAPTURE = 0x00000001
 CAP_STREAMING = 0x04000000

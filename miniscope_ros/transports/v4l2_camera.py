@@ -32,7 +32,7 @@ class V4l2Camera(V4l2Transport):
         Parameters
         ----------
         frame_rate : float
-            In frames/s; NaN only asks which one the camera has.
+            In frames/s; 0 or NaN only ask which one the camera has.
 
         Returns
         -------
@@ -41,7 +41,7 @@ class V4l2Camera(V4l2Transport):
 
         """
         wanted = abi.StreamParameters(type=abi.BUF_TYPE_VIDEO_CAPTURE)
-        asks = not math.isnan(frame_rate)
+        asks = frame_rate > 0
         if asks:
             wanted.capture.numerator = _PARTS_OF_A_RATE
             wanted.capture.denominator = round(_PARTS_OF_A_RATE * frame_rate)
