@@ -3,6 +3,7 @@
 """The focus of the simulated scope is found: in each of 20 tissues, within one step."""
 from threading import Event
 
+import cv2
 from miniscope_ros.acquisition.capture import CaptureEngine
 from miniscope_ros.acquisition.orientation import OrientationValidator
 from miniscope_ros.acquisition.sharpness import sharpness
@@ -45,7 +46,7 @@ def test_the_true_focus_is_found(seed: int) -> None:
     assert abs(best.value - TRUE_FOCUS) <= STEP
 
 
-def test_noise_and_brightness_are_no_sharpness() -> None:
+def test_noise_brightness_and_a_flare_are_no_sharpness() -> None:
     rng = np.random.default_rng(3)
 
     def noisy(level: float) -> np.ndarray:
@@ -58,5 +59,10 @@ def test_noise_and_brightness_are_no_sharpness() -> None:
     assert abs(plain) < 0.05 * detailed
     brighter = sharpness(3 * (noisy(50) + detail), 3 * (noisy(50) + detail))
     assert brighter == pytest.approx(detailed, rel=0.1)
+    # A cell that flares up in a blurred picture is no focus.
+    focused = 50 + detail / 5
+    flaring = cv2.GaussianBlur(focused, (0, 0), 1.5)
+    cv2.circle(flaring, (304, 304), 6, 255.0, -1)
+    assert sharpness(flaring, flaring) < sharpness(focused, focused)
     black = np.zeros((8, 8), np.float32)
     assert sharpness(black, black) == 0.0
