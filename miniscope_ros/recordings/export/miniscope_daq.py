@@ -59,18 +59,19 @@ class MiniscopeDaqWriter:
                            f'{self._counts[row]}\n')
         self._count += 1
 
-    def finish(self) -> None:
+    def finish(self, rows: NDArray[np.intp]) -> None:
         """Write what is left; DeviceError if a video is not what was written."""
         self._videos.finish()
         self._stamps.close()
-        rows, _ = readings(self._acquisition)
-        if len(rows):
+        orientation, _ = readings(self._acquisition)
+        if len(orientation):
             with (self._folder / 'headOrientation.csv').open('w', encoding='ascii') as file:
                 file.write('Time Stamp (ms),qw,qx,qy,qz\n')
-                for _, time_ms, *quaternion in rows.tolist():
+                for _, time_ms, *quaternion in orientation.tolist():
                     file.write(f'{round(time_ms + self._offset_ms)},'
                                f'{",".join(map(repr, quaternion))}\n')
-        write_tables(self._folder, self._acquisition, self._notes, self._place.start_ns)
+        write_tables(self._folder, self._acquisition, self._notes, self._place.start_ns,
+                     rows)
         _write_json(self._folder / 'metaData.json', self._metadata())
 
     def discard(self) -> None:

@@ -60,12 +60,13 @@ def export(options: Options) -> ExitStatus:
             from miniscope_ros.recordings.export.miniscope_daq import write_sessions
             write_sessions(folder, made, places, data)
             write_scope_frames(folder, [one for one in made if not is_camera(one)],
-                               [one for one in made if is_camera(one)], places)
+                               [one for one in made if is_camera(one)], places,
+                               lambda one: statistics[id(one)].rows)
         for one in made:
             if places[one].session:
                 one.remarks.append(f'folder        {places[one].folder}')
         if aligned is not None:
-            aligned.write(folder)
+            aligned.write(folder, statistics[id(aligned.acquisition)].rows)
         report(bag, session, statistics, data, folder / 'report.txt', folder / 'report.png')
     return report_problems(bag, everything)
 
@@ -160,8 +161,9 @@ class _Output:
 
     def finish(self) -> None:
         """Complete the files, and note what could not be read."""
+        rows = self.statistics.rows
         for writer in self.writers:
-            writer.finish()
+            writer.finish(rows)
         if missing := len(self.acquisition.images) - self.read:
             self.acquisition.problems.append(f'{missing} images could not be read')
 

@@ -8,7 +8,7 @@ Both have the clock of one computer, so that no pattern is needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import csv
 from pathlib import Path
 
@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 
 COLUMNS = ('Frame Number', 'Time Stamp (ms)', 'Scope', 'Scope Frame Number', 'Difference (ms)',
            'Uncertainty (ms)')
+RowsOf = Callable[[RecordedAcquisition], NDArray[np.intp]]
 _TO_DEVIATION = 1.4826  # from the median of the distances, for a normal distribution
 
 
 def write_scope_frames(folder: Path, scopes: Sequence[RecordedAcquisition],
-                       cameras: Iterable[RecordedAcquisition], places: Places) -> None:
+                       cameras: Iterable[RecordedAcquisition], places: Places, rows_of: RowsOf,
+                       ) -> None:
     """
     Write scope_frames.csv into the folder of each camera.
 
@@ -36,14 +38,17 @@ def write_scope_frames(folder: Path, scopes: Sequence[RecordedAcquisition],
         Their acquisitions, each with an image at least.
     places
         Where their folders are. The times of a table are those of the camera's session.
+    rows_of
+        Returns the rows of an acquisition's images that are in its videos. The frames have the
+        numbers that they have there.
 
     """
     if not scopes:
         return
     for camera in cameras:
         zero_ns = places[camera].start_ns
-        times = _times_ms(camera, zero_ns)
-        tables = [(scope, *nearest(times, _times_ms(scope, zero_ns)),
+        times = _times_ms(camera, zero_ns)[rows_of(camera)]
+        tables = [(scope, *nearest(times, _times_ms(scope, zero_ns)[rows_of(scope)]),
                    _uncertainty_ms(camera, scope)) for scope in scopes]
         with (folder / places[camera].folder / 'scope_frames.csv').open(
                 'w', encoding='utf-8', newline='') as file:
