@@ -27,8 +27,8 @@ NOTE_COLUMNS = ('Time Stamp (ms)', 'Device', 'Property', 'Value')
 _NOTE_AUTHOR = ('user', 'note')  # device and property of a remark
 
 
-def write_tables(folder: Path, acquisition: RecordedAcquisition, notes: list[RecordedNote],
-                 zero_ns: int, rows: NDArray[np.intp]) -> None:
+def write_tables(folder: Path, acquisition: RecordedAcquisition,
+                 remarks: Iterable[RecordedNote], zero_ns: int, rows: NDArray[np.intp]) -> None:
     """
     Write the four tables.
 
@@ -38,8 +38,8 @@ def write_tables(folder: Path, acquisition: RecordedAcquisition, notes: list[Rec
         The folder of the acquisition, beside whose videos they stand.
     acquisition
         What was recorded.
-    notes
-        The remarks of the experimenter.
+    remarks
+        Those of the experimenter in the session.
     zero_ns
         ROS time at which their times are 0 [ns].
     rows
@@ -52,7 +52,7 @@ def write_tables(folder: Path, acquisition: RecordedAcquisition, notes: list[Rec
         _write(folder / 'frames.csv', FRAME_COLUMNS, _frames(acquisition, offset_ms, rows))
         _write(folder / 'controls.csv', CONTROL_COLUMNS, _controls(acquisition, zero_ns))
         _write(folder / 'inputs.csv', INPUT_COLUMNS, _inputs(acquisition, zero_ns))
-    _write(folder / 'notes.csv', NOTE_COLUMNS, _notes(acquisition, notes, zero_ns))
+    _write(folder / 'notes.csv', NOTE_COLUMNS, _notes(acquisition, remarks, zero_ns))
 
 
 def word(value: int, kind: type[Content | Evidence | ReadingStatus | Reason | StampSource]) -> str:
@@ -116,7 +116,7 @@ def _inputs(acquisition: RecordedAcquisition, zero_ns: int) -> Iterator[tuple[An
         yield repr((stamp - zero_ns) / 1e6), stamp, levels
 
 
-def _notes(acquisition: RecordedAcquisition, notes: list[RecordedNote], zero_ns: int,
+def _notes(acquisition: RecordedAcquisition, notes: Iterable[RecordedNote], zero_ns: int,
            ) -> Iterator[tuple[Any, ...]]:
     """Yield remarks and changes of controls in the order of time, in whole milliseconds."""
     rows = [(note.stamp, *_NOTE_AUTHOR, note.text) for note in notes]
