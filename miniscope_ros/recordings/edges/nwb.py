@@ -18,7 +18,7 @@ from typing import Any
 import h5py
 from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.recordings.edges.channel import Channel, Times
-from miniscope_ros.recordings.edges.sampled import analogue_edges, Trace
+from miniscope_ros.recordings.edges.sampled import analogue_edges, DigitalWord, Trace
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,9 +53,10 @@ def _channels(file: Path, name: str, item: Any) -> list[Channel]:
                     for number, label in enumerate(labels[()])]
         return [Channel(name, partial(_read, file, name, _stamped))]
     if data is not None and start is not None and start.attrs.get('rate', 0) > 0:
-        # A sampled signal takes long to read; a short type is looked at without being named.
-        is_analogue = data.dtype.kind == 'f' or data.dtype.itemsize > 1
-        return [Channel(name, partial(_read, file, name, _sampled), is_analogue)]
+        # Recorders write a line as one byte a sample, and a measured voltage as more.
+        is_line = data.dtype.kind != 'f' and data.dtype.itemsize == 1
+        edges = _line_edges if is_line else _trace_edges
+        return [Channel(name, partial(_read, file, name, edges), is_analogue=not is_line)]
     return []
 
 
@@ -100,12 +101,18 @@ def _labelled(number: int, group: h5py.Group) -> Times:
     return np.asarray(group['timestamps'][()][group['data'][()].ravel() == number])
 
 
-def _sampled(group: h5py.Group) -> Times:
-    """Return the edges of a series with a rate."""
+def _line_edges(group: h5py.Group) -> Times:
+    """Return the edges of a line with a rate: it is low where a sample is 0, else high."""
+    return DigitalWord(_trace(group, lambda values: values != 0)).edges(0)
+
+
+def _trace_edges(group: h5py.Group) -> Times:
+    """Return the edges of an analogue signal with a rate."""
+    return analogue_edges(_trace(group, lambda values: values))
+
+
+def _trace(group: h5py.Group, converted: Callable[[NDArray[Any]], NDArray[Any]]) -> Trace:
+    """Return the samples of a series with a rate, each piece of them converted."""
     data, start = group['data'], group['starting_time']
-
-    def read(begin: int, end: int) -> NDArray[Any]:
-        values: NDArray[Any] = data[begin:end].reshape(-1)
-        return values.astype(np.uint8) if values.dtype.kind == 'b' else values
-
-    return analogue_edges(Trace(len(data), float(start.attrs['rate']), float(start[()]), read))
+    return Trace(len(data), float(start.attrs['rate']), float(start[()]),
+                 lambda begin, end: converted(data[begin:end].reshape(-1)))

@@ -106,7 +106,9 @@ class DigitalWord:
     @cached_property
     def _changes(self) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
         """Return the samples at which any line changed, and which lines did."""
-        found, bits, count, last = [], [], 0, None
+        found: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+        bits: list[NDArray[np.uint16]] = [np.zeros(0, np.uint16)]
+        count, last = 0, None
         for begin, values in self._trace.pieces():
             word = np.ascontiguousarray(values).astype(np.uint16)
             before = word[:1] if last is None else last
@@ -116,7 +118,7 @@ class DigitalWord:
             found.append(places + begin)
             bits.append(changed[places])
             count = _counted(count, len(places))
-        return np.concatenate(found).astype(np.int64), np.concatenate(bits)
+        return np.concatenate(found), np.concatenate(bits)
 
 
 def analogue_edges(trace: Trace) -> Times:
@@ -149,6 +151,8 @@ def analogue_edges(trace: Trace) -> Times:
 
 def _levels(trace: Trace) -> tuple[float, float]:
     """Return the limits of the middle third of the range between the two levels."""
+    if not trace.samples:
+        raise ConfigurationError('its signal has no sample')
     begins = np.linspace(0, max(trace.samples - _LOOK, 0), _LOOKS).astype(int)
     seen = np.concatenate([trace.read(int(begin), min(int(begin) + _LOOK, trace.samples))
                            for begin in np.unique(begins)]).astype(np.float64)

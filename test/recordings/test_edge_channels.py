@@ -1,0 +1,64 @@
+# Copyright 2026 miniscope_ros contributors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The channel with the sync edges is found among others that cannot be it."""
+from pathlib import Path
+from typing import Any
+
+from edge_files import levels, RATE_HZ
+from miniscope_ros.errors import ConfigurationError
+from miniscope_ros.recordings.edges.formats import read_edges
+import numpy as np
+import pytest
+
+try:
+    import h5py
+except ImportError:
+    h5py = None
+
+pytestmark = pytest.mark.skipif(h5py is None, reason='h5py is not installed')
+EDGES_S = 1 + np.arange(120) / 30
+SYNC = 'acquisition/sync'
+
+
+def sampled(file: Path, **series: Any) -> Path:
+    """Write an NWB file's series with a rate, each by its samples."""
+    with h5py.File(file, 'w') as content:
+        for name, values in series.items():
+            group = content.create_group(f'acquisition/{name}')
+            group['data'] = values
+            group['starting_time'] = 0.0
+            group['starting_time'].attrs['rate'] = float(RATE_HZ)
+    return file
+
+
+def is_of(found: Any, edges_s: Any) -> bool:
+    """Return whether each edge found is the sample after the edge, and none is missing."""
+    return len(found) == len(edges_s) and bool((np.abs(found - edges_s) <= 1 / RATE_HZ).all())
+
+
+@pytest.mark.parametrize('kind', ['u1', 'i1', '?'])
+def test_a_line_that_never_changes(tmp_path: Path, kind: str) -> None:
+    sync = levels(EDGES_S)
+    file = sampled(tmp_path / 'e.nwb', low=(0 * sync).astype(kind), sync=sync.astype(kind),
+                   high=(0 * sync + 1).astype(kind))
+    assert is_of(read_edges(file), EDGES_S)
+    assert len(read_edges(file, 'acquisition/low')) == 0
+
+
+def test_a_line_that_has_edges_in_a_short_part_of_the_file(tmp_path: Path) -> None:
+    edges_s = 500 + EDGES_S
+    for high in (1, 255):
+        file = sampled(tmp_path / f'{high}.nwb',
+                       sync=(high * levels(edges_s, samples=1000 * RATE_HZ)).astype('u1'))
+        assert is_of(read_edges(file, SYNC), edges_s)
+
+
+@pytest.mark.parametrize('kind', ['u1', 'f4'])
+def test_a_series_without_a_sample(tmp_path: Path, kind: str) -> None:
+    file = sampled(tmp_path / 'e.nwb', empty=np.zeros(0, kind), sync=levels(EDGES_S).astype('u1'))
+    assert is_of(read_edges(file), EDGES_S)
+    if kind == 'u1':
+        assert len(read_edges(file, 'acquisition/empty')) == 0
+    else:
+        with pytest.raises(ConfigurationError, match='its signal has no sample'):
+            read_edges(file, 'acquisition/empty')
