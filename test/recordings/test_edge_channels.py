@@ -1,12 +1,15 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """The channel with the sync edges is found among others that cannot be it."""
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edge_files import levels, RATE_HZ
 from miniscope_ros.errors import ConfigurationError
+from miniscope_ros.recordings.edges.channel import Channel, choose
 from miniscope_ros.recordings.edges.formats import read_edges
+from miniscope_ros.recordings.edges.sampled import DigitalWord, Trace
 import numpy as np
 import pytest
 
@@ -62,3 +65,28 @@ def test_a_series_without_a_sample(tmp_path: Path, kind: str) -> None:
     else:
         with pytest.raises(ConfigurationError, match='its signal has no sample'):
             read_edges(file, 'acquisition/empty')
+
+
+def lines(**half_periods: int) -> list[Channel]:
+    """Return the lines of a word, each by how many samples it is low, and then high."""
+    def read(begin: int, end: int) -> Any:
+        samples = np.arange(begin, end)
+        return sum((samples // half % 2) << bit for bit, half in enumerate(half_periods.values()))
+
+    word = DigitalWord(Trace(20_100_000, 30_000.0, 0.0, read))
+    return [Channel(name, partial(word.edges, bit)) for bit, name in enumerate(half_periods)]
+
+
+def test_a_clock_beside_the_sync_line() -> None:
+    channels = lines(clock=1, sync=500_000)
+    assert len(choose(channels, '').read()) == 40
+    with pytest.raises(ConfigurationError, match='changes too often for sync edges'):
+        choose(channels, 'clock').read()
+
+
+def test_a_clock_beside_two_lines() -> None:
+    channels = lines(clock=1, sync=500_000, other=1000)
+    with pytest.raises(ConfigurationError, match=(
+            r'channel: clock \(too many edges\), sync \(40 edges\), other \(20099 edges\)$')):
+        choose(channels, '')
+    assert len(choose(channels, 'sync').read()) == 40

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from miniscope_ros.errors import ConfigurationError
-from miniscope_ros.recordings.edges.channel import Times
+from miniscope_ros.recordings.edges.channel import Times, TooManyEdges
 from miniscope_ros.regular import check_regular
 import numpy as np
 from numpy.typing import NDArray
 
 _PIECE = 1 << 18  # samples
-_MOST_CHANGES = 20_000_000  # days of edges; noise has more
+_MOST_CHANGES = 20_000_000  # days of edges; noise and clocks have more
+_BITS = 16  # of a digital word
 _LOOKS, _LOOK = 64, 1 << 13  # places at which the levels are looked up, samples at each
 _LOW_SHARE, _HIGH_SHARE = 0.5, 99.5  # percentiles that are taken for the two levels
 _MOST_BETWEEN = 0.1  # share of the samples in the middle third of the two levels
@@ -99,26 +100,58 @@ class DigitalWord:
         self._trace = trace
 
     def edges(self, bit: int) -> Times:
-        """Return when a line has changed [s]."""
-        samples, changed = self._changes
-        return self._trace.times(samples[(changed >> bit) & 1 > 0])
+        """
+        Return when a line has changed [s], shape (n,).
+
+        Raises
+        ------
+        TooManyEdges
+            If it did so too often.
+        ConfigurationError
+            If the word has no such bit, as a damaged header may say.
+
+        """
+        if not 0 <= bit < _BITS:
+            raise ConfigurationError(f'it is damaged: a digital word has no bit {bit}')
+        return self._trace.times(self._changes[bit].samples())
 
     @cached_property
-    def _changes(self) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
-        """Return the samples at which any line changed, and which lines did."""
-        found: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
-        bits: list[NDArray[np.uint16]] = [np.zeros(0, np.uint16)]
-        count, last = 0, None
+    def _changes(self) -> list[_Changes]:
+        """Return the changes of each line, bit 0 first."""
+        lines = [_Changes() for _ in range(_BITS)]
+        last: NDArray[np.uint16] | None = None
         for begin, values in self._trace.pieces():
             word = np.ascontiguousarray(values).astype(np.uint16)
             before = word[:1] if last is None else last
             changed = word ^ np.concatenate((before, word[:-1]))
             last = word[-1:]
-            places = np.flatnonzero(changed)
-            found.append(places + begin)
-            bits.append(changed[places])
-            count = _counted(count, len(places))
-        return np.concatenate(found), np.concatenate(bits)
+            active = int(np.bitwise_or.reduce(changed))
+            for bit, line in enumerate(lines):
+                if active >> bit & 1:
+                    line.add(begin + np.flatnonzero(changed >> bit & 1))
+        return lines
+
+
+class _Changes:
+    """The samples at which a signal has changed; they are dropped where they are too many."""
+
+    def __init__(self) -> None:
+        self._parts: list[NDArray[np.int64]] = []
+        self._count = 0
+
+    def add(self, samples: NDArray[np.intp]) -> None:
+        """Take the numbers of samples, shape (n,)."""
+        self._count += len(samples)
+        if self._count > _MOST_CHANGES:
+            self._parts.clear()
+        else:
+            self._parts.append(samples.astype(np.int64))
+
+    def samples(self) -> NDArray[np.int64]:
+        """Return the numbers of all samples, shape (n,); TooManyEdges where they are dropped."""
+        if self._count > _MOST_CHANGES:
+            raise TooManyEdges('its signal changes too often for sync edges')
+        return np.concatenate([np.zeros(0, np.int64), *self._parts])
 
 
 def analogue_edges(trace: Trace) -> Times:
@@ -134,8 +167,7 @@ def analogue_edges(trace: Trace) -> Times:
 
     """
     low, high = _levels(trace)
-    found: list[NDArray[np.int64]] = []
-    count, last = 0, None
+    found, last = _Changes(), None
     for begin, values in trace.pieces():
         known = np.flatnonzero((values <= low) | (values >= high))
         if not known.size:
@@ -144,9 +176,8 @@ def analogue_edges(trace: Trace) -> Times:
         before = is_high[:1] if last is None else last
         changed = known[is_high != np.concatenate((before, is_high[:-1]))]
         last = is_high[-1:]
-        found.append(changed.astype(np.int64) + begin)
-        count = _counted(count, len(changed))
-    return trace.times(np.concatenate(found))
+        found.add(begin + changed)
+    return trace.times(found.samples())
 
 
 def _levels(trace: Trace) -> tuple[float, float]:
@@ -163,9 +194,3 @@ def _levels(trace: Trace) -> tuple[float, float]:
     if bottom == top or ((seen > low) & (seen < high)).mean() > _MOST_BETWEEN:
         raise ConfigurationError('its signal does not have two levels, as sync edges do')
     return low, high
-
-
-def _counted(count: int, more: int) -> int:
-    if count + more > _MOST_CHANGES:
-        raise ConfigurationError('its signal changes too often for sync edges')
-    return count + more
