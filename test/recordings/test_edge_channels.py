@@ -5,11 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edge_files import levels, RATE_HZ
+from edge_files import analogue, levels, RATE_HZ
 from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.recordings.edges.channel import Channel, choose
 from miniscope_ros.recordings.edges.formats import read_edges
-from miniscope_ros.recordings.edges.sampled import DigitalWord, Trace
+from miniscope_ros.recordings.edges.sampled import at_rate, DigitalWord, Trace
 import numpy as np
 import pytest
 
@@ -31,6 +31,15 @@ def sampled(file: Path, **series: Any) -> Path:
             group['data'] = values
             group['starting_time'] = 0.0
             group['starting_time'].attrs['rate'] = float(RATE_HZ)
+    return file
+
+
+def stamped(file: Path, **series: Any) -> Path:
+    """Write an NWB file's series with time stamps, each by its times and values."""
+    with h5py.File(file, 'w') as content:
+        for name, (times_s, values) in series.items():
+            group = content.create_group(f'acquisition/{name}')
+            group['timestamps'], group['data'] = times_s, values
     return file
 
 
@@ -67,13 +76,34 @@ def test_a_series_without_a_sample(tmp_path: Path, kind: str) -> None:
             read_edges(file, 'acquisition/empty')
 
 
+def test_a_voltage_with_time_stamps(tmp_path: Path) -> None:
+    level = levels(EDGES_S)
+    times_s = np.arange(len(level)) / RATE_HZ
+    # The rate falls by half, so that no constant one gives these times.
+    times_s = np.where(times_s < 3, times_s, 2 * times_s - 3)
+    expected_s = np.where(EDGES_S < 3, EDGES_S, 2 * EDGES_S - 3)
+    voltage = (times_s, analogue(level, 0, 3))
+    file = stamped(tmp_path / 'e.nwb', lick=(times_s[:30], np.arange(30) % 2), voltage=voltage)
+    found = read_edges(file, 'acquisition/voltage')
+    assert len(found) == len(EDGES_S) and (np.abs(found - expected_s) <= 2 / RATE_HZ).all()
+    assert np.array_equal(read_edges(file), times_s[:30])
+    noise = np.random.default_rng(3).normal(size=len(level))
+    with pytest.raises(ConfigurationError, match='does not have two levels'):
+        read_edges(stamped(tmp_path / 'n.nwb', noise=(times_s, noise)))
+
+
+@pytest.mark.parametrize('values', [np.ones(120), np.arange(120) % 2 * 1.0], ids=['1', '0 and 1'])
+def test_events_whose_values_are_floating_point(tmp_path: Path, values: Any) -> None:
+    assert np.array_equal(read_edges(stamped(tmp_path / 'e.nwb', sync=(EDGES_S, values))), EDGES_S)
+
+
 def lines(**half_periods: int) -> list[Channel]:
     """Return the lines of a word, each by how many samples it is low, and then high."""
     def read(begin: int, end: int) -> Any:
         samples = np.arange(begin, end)
         return sum((samples // half % 2) << bit for bit, half in enumerate(half_periods.values()))
 
-    word = DigitalWord(Trace(20_100_000, 30_000.0, 0.0, read))
+    word = DigitalWord(Trace(20_100_000, at_rate(30_000.0, 0.0), read))
     return [Channel(name, partial(word.edges, bit)) for bit, name in enumerate(half_periods)]
 
 

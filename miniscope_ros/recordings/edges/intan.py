@@ -20,6 +20,7 @@ from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.recordings.edges.channel import Channel
 from miniscope_ros.recordings.edges.sampled import (
     analogue_edges,
+    at_rate,
     DigitalWord,
     joined,
     RecordFile,
@@ -165,10 +166,10 @@ def _trace(header: _Header, field: str, beside: str, start_s: float, column: int
             values = np.array(blocks.read(first, -(-end // header.block))[field]).ravel()
             return values[begin - first * header.block:end - first * header.block]
 
-        return Trace(blocks.records * header.block, header.rate_hz, start_s, read)
+        return Trace(blocks.records * header.block, at_rate(header.rate_hz, start_s), read)
     if beside != 'analogin.dat':
         column, columns = 0, 1
     kind = '<i4' if field == _SAMPLES else '<u2'
     rows = RecordFile(header.file.parent / beside, np.dtype([('columns', kind, (columns,))]))
-    return Trace(rows.records, header.rate_hz, start_s,
+    return Trace(rows.records, at_rate(header.rate_hz, start_s),
                  lambda begin, end: np.array(rows.read(begin, end)['columns'][:, column]))

@@ -1,7 +1,7 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """
-Edges in a signal that was sampled at a constant rate.
+Edges in a sampled signal.
 
 All is read piece by piece, so that the memory does not grow with the length of a recording.
 """
@@ -35,18 +35,18 @@ class Trace:
     """A sampled signal."""
 
     samples: int
-    rate_hz: float
-    start_s: float  # time of the first sample
+    times: Callable[[NDArray[np.int64]], Times]  # of samples [s], by their numbers; both (n,)
     read: Callable[[int, int], NDArray[Any]]  # samples from a begin to an end, one-dimensional
-
-    def times(self, samples: NDArray[np.int64]) -> Times:
-        """Return when samples were taken [s]."""
-        return self.start_s + samples / self.rate_hz
 
     def pieces(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield the first sample's number and the values of piece after piece."""
         for begin in range(0, self.samples, _PIECE):
             yield begin, self.read(begin, min(begin + _PIECE, self.samples))
+
+
+def at_rate(rate_hz: float, start_s: float) -> Callable[[NDArray[np.int64]], Times]:
+    """Return the times of a trace with a constant rate, whose first sample was at start_s."""
+    return lambda samples: start_s + samples / rate_hz
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def joined(traces: Sequence[Trace]) -> Trace:
                                              min(end, ends[number]) - first))
         return np.concatenate(parts)
 
-    return Trace(ends[-1], traces[0].rate_hz, traces[0].start_s, read)
+    return Trace(ends[-1], traces[0].times, read)
 
 
 class DigitalWord:
