@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 import math
 from pathlib import Path
 from typing import Any
@@ -106,9 +107,14 @@ def _header(file: Path) -> _Header:
         raise ConfigurationError(f'{file.name} is no Intan file: it begins with {magic:#x}')
     is_attached = file.name not in INFO_FILES
     read = read_rhd if file.suffix == '.rhd' else read_rhs
+    file_format = 'header-attached' if is_attached else 'one-file-per-signal'
     try:
-        facts, infos, layout, size, block, _ = read(
-            file, 'header-attached' if is_attached else 'one-file-per-signal')
+        signature(read).bind(file, file_format)
+    except TypeError as error:
+        raise ConfigurationError(
+            'the installed neo is too old: pip install "neo>=0.14"') from error
+    try:
+        facts, infos, layout, size, block, _ = read(file, file_format)
         layout = np.dtype(layout) if is_attached else None
         rate_hz = float(facts['sampling_rate'])
     except Exception as error:  # a damaged header leads anywhere
