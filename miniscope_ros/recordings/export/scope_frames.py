@@ -3,7 +3,8 @@
 """
 Which frame of a scope belongs to each frame of a camera.
 
-Both have the clock of one computer, so that no pattern is needed.
+Both have the clock of one computer, so that no pattern is needed, unless the system clock was set
+during the recording. The diagnostics report that.
 """
 
 from __future__ import annotations
