@@ -82,7 +82,7 @@ def channels(file: Path) -> list[Channel]:
             alias=info['custom_channel_name']))
     for number, info in enumerate(first.analogue):
         name = info['native_channel_name']
-        trace = joined([_trace(header, name, _analogue_file(header, name), start_s,
+        trace = joined([_trace(header, name, _own_file(header, name) or 'analogin.dat', start_s,
                                number, len(first.analogue)) for header in headers])
         found.append(Channel(name, partial(analogue_edges, trace), True,
                              info['custom_channel_name']))
@@ -150,15 +150,16 @@ def _start_s(samples: Trace, rate_hz: float) -> float:
 
 def _word(header: _Header, info: dict[str, Any]) -> tuple[str, int]:
     """Return the file beside an info file that a digital input is in, and its bit there."""
-    own = f'board-{info["native_channel_name"]}.dat'
-    if header.layout is None and (header.file.parent / own).exists():
+    if own := _own_file(header, info['native_channel_name']):
         return own, 0
     return 'digitalin.dat', int(info['native_order'])
 
 
-def _analogue_file(header: _Header, name: str) -> str:
+def _own_file(header: _Header, name: str) -> str:
+    """Return the file beside an info file that has only this channel; empty where none has."""
     own = f'board-{name}.dat'
-    return own if (header.file.parent / own).exists() else 'analogin.dat'
+    is_there = header.layout is None and (header.file.parent / own).exists()
+    return own if is_there else ''
 
 
 def _trace(header: _Header, field: str, beside: str, start_s: float, column: int = 0,

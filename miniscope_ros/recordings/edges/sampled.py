@@ -63,7 +63,7 @@ class RecordFile:
         size = check_regular(self.path) - self.offset
         if size <= 0 or size % self.layout.itemsize:
             raise ConfigurationError(
-                f'{self.path.name} is truncated: its data has {max(size, 0)} bytes, which is no '
+                f'{self.path.name} is truncated: its data has {size} bytes, which is no '
                 f'multiple of {self.layout.itemsize}' if size > 0 else
                 f'{self.path.name} holds no data')
         return size // self.layout.itemsize
