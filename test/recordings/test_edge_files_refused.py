@@ -165,7 +165,7 @@ def no_bin(folder: Path, edges: Any) -> Path:
 
 DAMAGED = {
     truncated_nwb: 'truncated', truncated_events: 'states.npy is damaged or truncated',
-    other_length: r'states and \d+ times', no_rate: 'does not tell the sample rate',
+    other_length: r'states and \d+ times', no_rate: 'has no sample rate of',
     broken_json: 'structure.oebin is damaged', backward_events: 'have to rise, and number 51',
     truncated_intan: 'is truncated', cut_header: 'header of .* is damaged or truncated',
     other_magic: 'is no Intan file', zeros_in_intan: 'damaged: at 0.192 s sample 0 stands where',

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Times = NDArray[np.float64]
 
 LEAST_EDGES = 20
-"""With fewer edges the pattern of their intervals tells nothing."""
+"""With fewer edges the pattern of their intervals shows nothing."""
 
 _MOST_NAMED = 30  # channels in a message
 
@@ -28,7 +28,7 @@ class Channel:
     """One signal of another recorder."""
 
     name: str
-    read: Callable[[], Times]  # the times of both directions of its edges [s]
+    read: Callable[[], Times]  # returns the times of its edges, both directions, (n,) [s]
     is_analogue: bool = False  # is looked at only if it is named
     alias: str = ''  # a second name, as its user has chosen it
 

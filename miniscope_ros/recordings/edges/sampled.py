@@ -36,7 +36,7 @@ class Trace:
 
     samples: int
     times: Callable[[NDArray[np.int64]], Times]  # of samples [s], by their numbers; both (n,)
-    read: Callable[[int, int], NDArray[Any]]  # samples from a begin to an end, one-dimensional
+    read: Callable[[int, int], NDArray[Any]]  # values from a begin to an end, (end - begin,)
 
     def pieces(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield the first sample's number and the values of piece after piece."""
@@ -156,12 +156,19 @@ class _Changes:
 
 def analogue_edges(trace: Trace) -> Times:
     """
-    Return when an analogue signal has changed from one of its two levels to the other [s].
+    Return when an analogue signal has changed from one of its two levels to the other.
 
     An edge is where the signal enters the third of its range that is next to the other level.
 
+    Returns
+    -------
+    Times
+        Shape (n,) [s].
+
     Raises
     ------
+    TooManyEdges
+        If it changed too often.
     ConfigurationError
         If the signal does not have two levels.
 

@@ -64,10 +64,23 @@ def write_scope_frames(folder: Path, scopes: Sequence[RecordedAcquisition],
 
 def nearest(times_ms: Times, scope_ms: Times) -> tuple[NDArray[np.intp], Times]:
     """
-    Return the scope's frame nearest to each time, and how much later it began [ms].
+    Return the scope's frame nearest to each time, and how much later it began.
 
-    Where the scope did not run, that is more than a period before its first frame or after its
-    last one, they are -1 and nan.
+    Parameters
+    ----------
+    times_ms
+        Shape (n,) [ms].
+    scope_ms
+        When each frame of the scope began, shape (m,) with m > 0, rising [ms].
+
+    Returns
+    -------
+    NDArray[np.intp]
+        Shape (n,): numbers of the scope's frames. Where the scope did not run, that is more than a
+        period before its first frame or after its last one, they are -1.
+    Times
+        Shape (n,): by how much those are later [ms]; nan where the scope did not run.
+
     """
     after = np.clip(np.searchsorted(scope_ms, times_ms), 1, max(len(scope_ms) - 1, 1))
     before = after - 1
@@ -84,7 +97,18 @@ def jitter_ms(times_ms: Times) -> float:
     """
     Return the standard deviation of time stamps, as their intervals show it [ms].
 
-    Whole periods that were lost do not count. Of fewer than three stamps it is nan.
+    Whole periods that were lost do not count.
+
+    Parameters
+    ----------
+    times_ms
+        Shape (n,), rising [ms].
+
+    Returns
+    -------
+    float
+        In ms; nan of fewer than three stamps.
+
     """
     if len(times_ms) < 3:
         return float('nan')
