@@ -20,7 +20,8 @@ from miniscope_ros.recordings.export.exit_status import ExitStatus
 
 _FORMATS = ('miniscope_daq', 'nwb')
 _CODECS = ('ffv1', 'grey', 'mjpg')
-_PACKAGES = {'backports': 'backports.zstd', 'cv2': 'opencv-python-headless', 'yaml': 'pyyaml',
+_PACKAGES = {'backports': 'backports.zstd', 'cv2': 'opencv-python-headless',
+             'neo': '"neo>=0.14"', 'yaml': 'pyyaml',
              **dict.fromkeys(('h5py', 'ndx_miniscope', 'pynwb'), 'pynwb ndx-miniscope')}
 DONE, FAILED = ExitStatus.DONE, ExitStatus.FAILED
 PARTLY, INTERRUPTED = ExitStatus.PARTLY, ExitStatus.INTERRUPTED
@@ -51,11 +52,18 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         module = str(error.name).partition('.')[0]
         _say(f'the Python module {module} is missing: pip install '
-             f'{_PACKAGES.get(module, module)}')
+             f'{_package(module, options.formats)}')
         return FAILED
     except (MiniscopeError, OSError) as error:
         _say(str(error))
         return FAILED
+
+
+def _package(module: str, formats: list[str]) -> str:
+    """Return what has to be installed for a module that is missing."""
+    if module == 'h5py' and 'nwb' not in formats:
+        return module  # --align reads NWB files without pynwb
+    return _PACKAGES.get(module, module)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -165,7 +165,7 @@ def no_bin(folder: Path, edges: Any) -> Path:
 
 DAMAGED = {
     truncated_nwb: 'truncated', truncated_events: 'states.npy is damaged or truncated',
-    other_length: r'states and \d+ times', no_rate: 'does not tell the sample rate',
+    other_length: r'states and \d+ times', no_rate: 'has no sample rate of',
     broken_json: 'structure.oebin is damaged', backward_events: 'have to rise, and number 51',
     truncated_intan: 'is truncated', cut_header: 'header of .* is damaged or truncated',
     other_magic: 'is no Intan file', zeros_in_intan: 'damaged: at 0.192 s sample 0 stands where',
@@ -247,22 +247,48 @@ def test_a_channel_needs_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert '--align-channel needs --align' in capsys.readouterr().err
 
 
-def test_a_missing_library_is_named(tmp_path: Path, bag: Path) -> None:
-    file = write_intan(tmp_path, synced_edges())
-    code = f"""
-import sys
-
+ABSENT = """
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition('.')[0] == 'neo':
+        if name.partition('.')[0] == {library!r}:
             raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
 
 sys.meta_path.insert(0, Absent())
+"""
+
+
+def refusal(bag: Path, file: Path, out: Path, before: str) -> str:
+    """Return what an export says in a process that runs some lines before, and fails."""
+    code = f"""
+import sys
+{before}
 from miniscope_ros.commands.export_bag import main
-sys.exit(main([{str(bag)!r}, {str(tmp_path / 'out')!r}, '--align', {str(file)!r}]))
+sys.exit(main([{str(bag)!r}, {str(out)!r}, '--align', {str(file)!r}]))
 """
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
                             timeout=120)
     assert result.returncode == FAILED
-    assert result.stderr == 'export_bag: the Python module neo is missing: pip install neo\n'
-    assert not (tmp_path / 'out').exists()
+    assert not out.exists()
+    return result.stderr
+
+
+@pytest.mark.parametrize('library, write, package', [
+    ('neo', write_intan, '"neo>=0.14"'), ('h5py', write_nwb, 'h5py')])
+def test_a_missing_library_is_named(tmp_path: Path, bag: Path, library: str, write: Any,
+                                    package: str) -> None:
+    file = write(tmp_path, synced_edges())
+    assert refusal(bag, file, tmp_path / 'out', ABSENT.format(library=library)) == (
+        f'export_bag: the Python module {library} is missing: pip install {package}\n')
+
+
+def test_an_older_library_is_not_taken_for_a_damaged_file(tmp_path: Path, bag: Path) -> None:
+    """The functions of neo 0.13.0 and before take no file format."""
+    folder = tmp_path / 'neo' / 'rawio'
+    folder.mkdir(parents=True)
+    for package in (folder.parent, folder):
+        (package / '__init__.py').touch()
+    (folder / 'intanrawio.py').write_text(
+        'def read_rhd(filename):\n    return {}, [], [], 0, 60\n\nread_rhs = read_rhd\n')
+    file = write_intan(tmp_path, synced_edges())
+    assert refusal(bag, file, tmp_path / 'out', f'sys.path.insert(0, {str(tmp_path)!r})') == (
+        f'export_bag: --align {file}: the installed neo is too old: pip install "neo>=0.14"\n')

@@ -224,6 +224,10 @@ def test_a_message_that_cannot_be_costs_itself(
         times = [int(row['Time Stamp (ms)']) for row in csv.DictReader(stream)]
     kept = [n for n in range(20) if topic != 'image_raw' or n != number]
     assert times == pytest.approx([scope.time_ms(n) for n in kept], abs=1)
+    with (tmp_path / 'out' / 'miniscope' / 'frames.csv').open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row['Frame Number']) for row in rows] == list(range(len(kept)))
+    assert [float(row['Time Stamp (ms)']) for row in rows] == pytest.approx(times, abs=1)
 
 
 @pytest.mark.parametrize('text', ['[' * 100_000, '{"a":' * 100_000, '{"animal": M7}'],

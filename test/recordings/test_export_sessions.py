@@ -1,6 +1,7 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """Several acquisitions of one scope are the sessions that a converter finds."""
+from dataclasses import replace
 from datetime import datetime
 import json
 from pathlib import Path
@@ -91,6 +92,34 @@ def test_neuroconv_finds_every_session(tmp_path: Path) -> None:
             name, count, begin_s = found[scope.start_ns]
             assert count == scope.frames
             assert begin_s == pytest.approx((scope.start_ns - EPOCH_NS) / 1e9, abs=2e-3)
+
+
+def test_a_remark_belongs_to_the_session_under_way(tmp_path: Path) -> None:
+    first = replace(FIRST, notes={0: 'it sleeps', 20: 'it wakes'})
+    second = replace(SECOND, notes={5: 'it runs'})
+    out = exported(tmp_path, first, OTHER, second)
+    expected = {FIRST.start_ns: [(round(first.time_ms(0) - 3), 'it sleeps'),
+                                 (round(first.time_ms(20) - 3), 'it wakes')],
+                SECOND.start_ns: [(round(second.time_ms(5) - 3), 'it runs')]}
+    for start_ns, device in ((FIRST.start_ns, 'miniscope'), (FIRST.start_ns, 'rat2_miniscope'),
+                             (SECOND.start_ns, 'miniscope')):
+        table = read_table(out / session_folder(start_ns) / device / 'notes.csv')
+        remarks = table[table['Device'] == 'user']
+        assert list(zip(remarks['Time Stamp (ms)'], remarks['Value'], strict=True)) == expected[
+            start_ns]
+
+
+def test_the_remarks_in_the_files_of_each_session(tmp_path: Path) -> None:
+    pynwb = pytest.importorskip('pynwb')
+    pytest.importorskip('ndx_miniscope')
+    second = replace(SECOND, notes={5: 'it runs'})
+    out = exported(tmp_path, replace(FIRST, notes={20: 'it wakes'}), second,
+                   options=('--format', 'nwb'))
+    for name, text in (('miniscope', 'it wakes'), ('miniscope_2', 'it runs')):
+        with pynwb.NWBHDF5IO(out / f'{name}.nwb', 'r') as io:
+            remarks = io.read().acquisition['Notes']
+            assert remarks.data[:].tolist() == [text]
+            assert remarks.timestamps[0] >= 0
 
 
 def test_sessions_that_began_in_the_same_second(tmp_path: Path) -> None:

@@ -124,11 +124,9 @@ def _add(scope: ScopeMessages, kind: str, stamp: int, message: Any) -> None:
             raise ValueError('a component of the quaternion is no number')
         scope.orientation.add(stamp, message)
     elif kind == 'controls':
-        if not len(message.names) == len(message.values) == len(message.raw_values):
-            raise ValueError('there are not as many values as names')
         scope.controls.append((stamp, {
             str(name): ControlState(_finite(value), int(raw)) for name, value, raw in zip(
-                message.names, message.values, message.raw_values, strict=False)}))
+                message.names, message.values, message.raw_values, strict=True)}))
     elif kind == 'control_changes':
         scope.changes.append(ControlChange(
             stamp, str(message.control), _finite(message.value), int(message.raw_value),

@@ -7,12 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from miniscope_ros.recordings.bag.starts import SAME_START_NS, starts_ns
 import numpy as np
 from numpy.typing import NDArray
 
-# A frame's stamp minus its time since frame_index 0 is the start of its acquisition: the same
-# for all of its frames, whose stamps keep to the clock as it was at the start.
-_SAME_START_NS = 2_000_000
 _LEAST_FRAMES = 4  # average number of an acquisition; where it is less, times were stretched
 
 
@@ -90,10 +88,10 @@ def _chains(index: NDArray[np.uint64]) -> list[list[int]]:
 
 def _by_start(frames: NDArray[Any]) -> NDArray[np.int64] | None:
     """Return an acquisition's number for each frame; None where starts do not separate them."""
-    starts = frames['stamp'] - np.rint(frames['time_ms'] * 1e6).astype(np.int64)
+    starts = starts_ns(frames)
     order = np.argsort(starts, kind='stable')
     labels = np.empty(len(frames), np.int64)
-    labels[order] = np.cumsum(np.diff(starts[order], prepend=starts[order[0]]) > _SAME_START_NS)
+    labels[order] = np.cumsum(np.diff(starts[order], prepend=starts[order[0]]) > SAME_START_NS)
     index = frames['frame_index'].astype(np.int64)
     falls = np.count_nonzero(np.diff(index) <= 0)
     if labels.max() > max(falls, len(frames) // _LEAST_FRAMES):

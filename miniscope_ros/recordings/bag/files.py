@@ -136,7 +136,7 @@ def _unlisted(folder: Path, listed: list[Path], rest: list[Path], problems: list
 
 def _once(listed: list[Path], files: list[Path], problems: list[str]) -> list[Path]:
     """
-    Return the files without those that are in the recording in another form, and tell of these.
+    Return the files without those that are in the recording in another form; report these.
 
     A recorder that is killed while it compresses a file leaves the whole one and a part of the
     compressed one.

@@ -27,7 +27,7 @@ LEADING = _STAMP.size
 """The stamp of a message's header lies within this many bytes."""
 
 IMAGE_LEADING = 512
-"""So many bytes of an image hold its shape, too, unless its frame_id is very long."""
+"""The shape of an image, too, lies within this many bytes, unless its frame_id is very long."""
 
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 

@@ -6,18 +6,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from miniscope_ros.recordings.bag.starts import SAME_START_NS, starts_ns
 import numpy as np
 from numpy.typing import NDArray
-
-_SAME_START_NS = 2_000_000
 
 
 def repair_outliers(frames: NDArray[Any]) -> int:
     """
-    Replace single damaged values of a FRAME table by what its neighbours determine.
+    Replace single damaged values of a table by what its neighbours determine, in its place.
 
-    A frame is judged where the frames before and after it, in the order of writing, have the same
-    start (stamp less time_ms) and numbers two apart. Returns how many messages are repaired.
+    A frame is judged where the frames before and after it have the same start (stamp less
+    time_ms) and numbers two apart.
+
+    Parameters
+    ----------
+    frames
+        A FRAME table, shape (n,), in the order of writing. Its values are changed.
+
+    Returns
+    -------
+    int
+        How many messages are repaired.
+
     """
     if len(frames) < 3:
         return 0
@@ -27,24 +37,20 @@ def repair_outliers(frames: NDArray[Any]) -> int:
     return int(damaged.sum())
 
 
-def _starts(frames: NDArray[Any]) -> NDArray[np.int64]:
-    return np.asarray(frames['stamp'] - np.rint(frames['time_ms'] * 1e6).astype(np.int64))
-
-
 def _neighbours_agree(frames: NDArray[Any]) -> NDArray[np.bool_]:
     """Return for each frame whether those beside it are of one acquisition and two apart."""
-    starts, index = _starts(frames), frames['frame_index']
+    starts, index = starts_ns(frames), frames['frame_index']
     agree = np.zeros(len(frames), bool)
-    agree[1:-1] = (np.abs(starts[2:] - starts[:-2]) <= _SAME_START_NS) & (
+    agree[1:-1] = (np.abs(starts[2:] - starts[:-2]) <= SAME_START_NS) & (
         index[2:] == index[:-2] + np.uint64(2))
     return agree
 
 
 def _repair_times(frames: NDArray[Any], damaged: NDArray[np.bool_]) -> None:
     """Repair stamps and times; of the two the one is wrong that is not between its neighbours."""
-    starts, index, stamps = _starts(frames), frames['frame_index'], frames['stamp']
+    starts, index, stamps = starts_ns(frames), frames['frame_index'], frames['stamp']
     off = np.zeros(len(frames), bool)
-    off[1:-1] = (np.abs(starts[1:-1] - starts[:-2]) > _SAME_START_NS) & (
+    off[1:-1] = (np.abs(starts[1:-1] - starts[:-2]) > SAME_START_NS) & (
         index[1:-1] == index[:-2] + np.uint64(1))
     for row in np.flatnonzero(off & _neighbours_agree(frames)):
         if stamps[row - 1] < stamps[row] < stamps[row + 1]:
@@ -55,11 +61,11 @@ def _repair_times(frames: NDArray[Any], damaged: NDArray[np.bool_]) -> None:
 
 
 def _repair_numbers(frames: NDArray[Any], damaged: NDArray[np.bool_]) -> None:
-    """Repair frame_index, and then capture_index or lost_before, which tell each other."""
-    starts, index = _starts(frames), frames['frame_index']
+    """Repair frame_index, and then capture_index or lost_before, which follow from each other."""
+    starts, index = starts_ns(frames), frames['frame_index']
     stamps = frames['stamp']
     agree = _neighbours_agree(frames)
-    agree[1:-1] &= (np.abs(starts[1:-1] - starts[:-2]) <= _SAME_START_NS) & (
+    agree[1:-1] &= (np.abs(starts[1:-1] - starts[:-2]) <= SAME_START_NS) & (
         stamps[1:-1] > stamps[:-2]) & (stamps[1:-1] < stamps[2:])  # else it stands elsewhere
     one = np.uint64(1)
     jumps = np.zeros(len(frames), bool)

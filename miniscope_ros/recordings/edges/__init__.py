@@ -1,3 +1,3 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a recording is exported to."""
+"""Sync edges in the files of other recorders."""

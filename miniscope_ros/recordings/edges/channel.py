@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 Times = NDArray[np.float64]
 
 LEAST_EDGES = 20
-"""With fewer edges the pattern of their intervals tells nothing."""
+"""With fewer edges the pattern of their intervals shows nothing."""
 
 _MOST_NAMED = 30  # channels in a message
+
+
+class TooManyEdges(ConfigurationError):
+    """A signal changes too often for sync edges."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Channel:
     """One signal of another recorder."""
 
     name: str
-    read: Callable[[], Times]  # the times of both directions of its edges [s]
+    read: Callable[[], Times]  # returns the times of its edges, both directions, (n,) [s]
     is_analogue: bool = False  # is looked at only if it is named
     alias: str = ''  # a second name, as its user has chosen it
 
@@ -45,17 +49,24 @@ def choose(channels: Sequence[Channel], name: str) -> Channel:
         return _named(channels, name)
     if len(channels) == 1:
         return channels[0]
-    counts = {channel.name: len(channel.read()) for channel in channels
-              if not channel.is_analogue}
-    active = [channel for channel in channels if counts.get(channel.name, 0) >= LEAST_EDGES]
+    seen = [(channel, *_looked_at(channel)) for channel in channels]
+    active = [channel for channel, count, _ in seen if count is not None and count >= LEAST_EDGES]
     if len(active) == 1:
         return active[0]
-    described = [channel for channel in channels
-                 if channel.is_analogue or counts[channel.name] or not active]
     raise ConfigurationError('name the channel with --align-channel: ' + _listed([
-        f'{channel.name} ('
-        + ('analogue' if channel.is_analogue else f'{counts[channel.name]} edges') + ')'
-        for channel in described]))
+        f'{channel.name} ({text})' for channel, count, text in seen if count != 0 or not active]))
+
+
+def _looked_at(channel: Channel) -> tuple[int | None, str]:
+    """Return how many edges a channel has, None where it was not counted, and a text on them."""
+    if channel.is_analogue:
+        return None, 'analogue'
+    try:
+        count = len(channel.read())
+    except TooManyEdges:
+        # A clock beside the sync line is no reason against the line.
+        return None, 'too many edges'
+    return count, f'{count} edges'
 
 
 def _named(channels: Sequence[Channel], name: str) -> Channel:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 import math
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.recordings.edges.channel import Channel
 from miniscope_ros.recordings.edges.sampled import (
     analogue_edges,
+    at_rate,
     DigitalWord,
     joined,
     RecordFile,
@@ -80,7 +82,7 @@ def channels(file: Path) -> list[Channel]:
             alias=info['custom_channel_name']))
     for number, info in enumerate(first.analogue):
         name = info['native_channel_name']
-        trace = joined([_trace(header, name, _analogue_file(header, name), start_s,
+        trace = joined([_trace(header, name, _own_file(header, name) or 'analogin.dat', start_s,
                                number, len(first.analogue)) for header in headers])
         found.append(Channel(name, partial(analogue_edges, trace), True,
                              info['custom_channel_name']))
@@ -105,9 +107,14 @@ def _header(file: Path) -> _Header:
         raise ConfigurationError(f'{file.name} is no Intan file: it begins with {magic:#x}')
     is_attached = file.name not in INFO_FILES
     read = read_rhd if file.suffix == '.rhd' else read_rhs
+    file_format = 'header-attached' if is_attached else 'one-file-per-signal'
     try:
-        facts, infos, layout, size, block, _ = read(
-            file, 'header-attached' if is_attached else 'one-file-per-signal')
+        signature(read).bind(file, file_format)
+    except TypeError as error:
+        raise ConfigurationError(
+            'the installed neo is too old: pip install "neo>=0.14"') from error
+    try:
+        facts, infos, layout, size, block, _ = read(file, file_format)
         layout = np.dtype(layout) if is_attached else None
         rate_hz = float(facts['sampling_rate'])
     except Exception as error:  # a damaged header leads anywhere
@@ -143,15 +150,16 @@ def _start_s(samples: Trace, rate_hz: float) -> float:
 
 def _word(header: _Header, info: dict[str, Any]) -> tuple[str, int]:
     """Return the file beside an info file that a digital input is in, and its bit there."""
-    own = f'board-{info["native_channel_name"]}.dat'
-    if header.layout is None and (header.file.parent / own).exists():
+    if own := _own_file(header, info['native_channel_name']):
         return own, 0
     return 'digitalin.dat', int(info['native_order'])
 
 
-def _analogue_file(header: _Header, name: str) -> str:
+def _own_file(header: _Header, name: str) -> str:
+    """Return the file beside an info file that has only this channel; empty where none has."""
     own = f'board-{name}.dat'
-    return own if (header.file.parent / own).exists() else 'analogin.dat'
+    is_there = header.layout is None and (header.file.parent / own).exists()
+    return own if is_there else ''
 
 
 def _trace(header: _Header, field: str, beside: str, start_s: float, column: int = 0,
@@ -165,10 +173,10 @@ def _trace(header: _Header, field: str, beside: str, start_s: float, column: int
             values = np.array(blocks.read(first, -(-end // header.block))[field]).ravel()
             return values[begin - first * header.block:end - first * header.block]
 
-        return Trace(blocks.records * header.block, header.rate_hz, start_s, read)
+        return Trace(blocks.records * header.block, at_rate(header.rate_hz, start_s), read)
     if beside != 'analogin.dat':
         column, columns = 0, 1
     kind = '<i4' if field == _SAMPLES else '<u2'
     rows = RecordFile(header.file.parent / beside, np.dtype([('columns', kind, (columns,))]))
-    return Trace(rows.records, header.rate_hz, start_s,
+    return Trace(rows.records, at_rate(header.rate_hz, start_s),
                  lambda begin, end: np.array(rows.read(begin, end)['columns'][:, column]))

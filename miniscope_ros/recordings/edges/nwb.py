@@ -18,7 +18,7 @@ from typing import Any
 import h5py
 from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.recordings.edges.channel import Channel, Times
-from miniscope_ros.recordings.edges.sampled import analogue_edges, Trace
+from miniscope_ros.recordings.edges.sampled import analogue_edges, at_rate, DigitalWord, Trace
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,11 +51,13 @@ def _channels(file: Path, name: str, item: Any) -> list[Channel]:
             return [Channel(f'{name}/{_text(label)}',
                             partial(_read, file, name, partial(_labelled, number)))
                     for number, label in enumerate(labels[()])]
-        return [Channel(name, partial(_read, file, name, _stamped))]
+        is_analogue = data is not None and data.dtype.kind == 'f'
+        return [Channel(name, partial(_read, file, name, _stamped), is_analogue)]
     if data is not None and start is not None and start.attrs.get('rate', 0) > 0:
-        # A sampled signal takes long to read; a short type is looked at without being named.
-        is_analogue = data.dtype.kind == 'f' or data.dtype.itemsize > 1
-        return [Channel(name, partial(_read, file, name, _sampled), is_analogue)]
+        # Recorders write a line as one byte a sample, and a measured voltage as more.
+        is_line = data.dtype.kind != 'f' and data.dtype.itemsize == 1
+        edges = _line_edges if is_line else _trace_edges
+        return [Channel(name, partial(_read, file, name, edges), is_analogue=not is_line)]
     return []
 
 
@@ -80,8 +82,9 @@ def _stamped(group: h5py.Group) -> Times:
     """
     Return the times of a series with time stamps.
 
-    Of a sampled signal most values are equal to the one before, and an edge is where one is not.
-    Else each value is an event.
+    Of a sampled line most values are equal to the one before, and an edge is where one is not.
+    Numbers with a fraction that have more than two values are a measured voltage. Else each value
+    is an event.
     """
     times, data = group['timestamps'][()], _dataset(group, 'data')
     if data is None or len(times) < 2:
@@ -91,8 +94,12 @@ def _stamped(group: h5py.Group) -> Times:
         raise ConfigurationError(f'{group.name} is damaged: it has {len(values)} values and '
                                  f'{len(times)} time stamps')
     changes = np.flatnonzero(np.diff(values.astype(np.float64))) + 1
-    if len(np.unique(values)) == _DIGITAL and len(changes) < len(values) / 2:
+    levels = len(np.unique(values))
+    if levels == _DIGITAL and len(changes) < len(values) / 2:
         return np.asarray(times[changes])
+    if levels > _DIGITAL and values.dtype.kind == 'f':
+        return analogue_edges(Trace(len(values), lambda samples: np.asarray(times[samples]),
+                                    lambda begin, end: values[begin:end]))
     return np.asarray(times)
 
 
@@ -100,12 +107,18 @@ def _labelled(number: int, group: h5py.Group) -> Times:
     return np.asarray(group['timestamps'][()][group['data'][()].ravel() == number])
 
 
-def _sampled(group: h5py.Group) -> Times:
-    """Return the edges of a series with a rate."""
+def _line_edges(group: h5py.Group) -> Times:
+    """Return the edges of a line with a rate: it is low where a sample is 0, else high."""
+    return DigitalWord(_trace(group, lambda values: values != 0)).edges(0)
+
+
+def _trace_edges(group: h5py.Group) -> Times:
+    """Return the edges of an analogue signal with a rate."""
+    return analogue_edges(_trace(group, lambda values: values))
+
+
+def _trace(group: h5py.Group, converted: Callable[[NDArray[Any]], NDArray[Any]]) -> Trace:
+    """Return the samples of a series with a rate, each piece of them converted."""
     data, start = group['data'], group['starting_time']
-
-    def read(begin: int, end: int) -> NDArray[Any]:
-        values: NDArray[Any] = data[begin:end].reshape(-1)
-        return values.astype(np.uint8) if values.dtype.kind == 'b' else values
-
-    return analogue_edges(Trace(len(data), float(start.attrs['rate']), float(start[()]), read))
+    return Trace(len(data), at_rate(float(start.attrs['rate']), float(start[()])),
+                 lambda begin, end: converted(data[begin:end].reshape(-1)))

@@ -88,7 +88,7 @@ def _structures(folder: Path) -> list[Path]:
 
 
 def _times(folder: Path) -> Times:
-    """Return the times of a folder's events [s]; by their samples where no clock tells them."""
+    """Return the times of a folder's events [s]; by their samples where no clock has them."""
     times = _load(folder / 'timestamps.npy')
     if times.dtype.kind == 'f' and len(times) and np.isfinite(times).all() and times[0] >= 0:
         return times.astype(np.float64)
@@ -111,7 +111,7 @@ def _load(file: Path) -> NDArray[Any]:
 
 
 def _rate_hz(folder: Path) -> float:
-    """Return the sample rate of a folder's stream, as structure.oebin tells it."""
+    """Return the sample rate of a folder's stream, as structure.oebin has it."""
     file = folder.parents[2] / STRUCTURE
     name = f'{folder.parent.name}/{folder.name}'
     try:
@@ -126,4 +126,4 @@ def _rate_hz(folder: Path) -> float:
                                  f'{file}, which is not there') from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ConfigurationError(f'{file} is damaged: {error}') from error
-    raise ConfigurationError(f'{file} does not tell the sample rate of {name}')
+    raise ConfigurationError(f'{file} has no sample rate of {name}')

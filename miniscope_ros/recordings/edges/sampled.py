@@ -1,7 +1,7 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """
-Edges in a signal that was sampled at a constant rate.
+Edges in a sampled signal.
 
 All is read piece by piece, so that the memory does not grow with the length of a recording.
 """
@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from miniscope_ros.errors import ConfigurationError
-from miniscope_ros.recordings.edges.channel import Times
+from miniscope_ros.recordings.edges.channel import Times, TooManyEdges
 from miniscope_ros.regular import check_regular
 import numpy as np
 from numpy.typing import NDArray
 
 _PIECE = 1 << 18  # samples
-_MOST_CHANGES = 20_000_000  # days of edges; noise has more
+_MOST_CHANGES = 20_000_000  # days of edges; noise and clocks have more
+_BITS = 16  # of a digital word
 _LOOKS, _LOOK = 64, 1 << 13  # places at which the levels are looked up, samples at each
 _LOW_SHARE, _HIGH_SHARE = 0.5, 99.5  # percentiles that are taken for the two levels
 _MOST_BETWEEN = 0.1  # share of the samples in the middle third of the two levels
@@ -34,18 +35,18 @@ class Trace:
     """A sampled signal."""
 
     samples: int
-    rate_hz: float
-    start_s: float  # time of the first sample
-    read: Callable[[int, int], NDArray[Any]]  # samples from a begin to an end, one-dimensional
-
-    def times(self, samples: NDArray[np.int64]) -> Times:
-        """Return when samples were taken [s]."""
-        return self.start_s + samples / self.rate_hz
+    times: Callable[[NDArray[np.int64]], Times]  # of samples [s], by their numbers; both (n,)
+    read: Callable[[int, int], NDArray[Any]]  # values from a begin to an end, (end - begin,)
 
     def pieces(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield the first sample's number and the values of piece after piece."""
         for begin in range(0, self.samples, _PIECE):
             yield begin, self.read(begin, min(begin + _PIECE, self.samples))
+
+
+def at_rate(rate_hz: float, start_s: float) -> Callable[[NDArray[np.int64]], Times]:
+    """Return the times of a trace with a constant rate, whose first sample was at start_s."""
+    return lambda samples: start_s + samples / rate_hz
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class RecordFile:
         size = check_regular(self.path) - self.offset
         if size <= 0 or size % self.layout.itemsize:
             raise ConfigurationError(
-                f'{self.path.name} is truncated: its data has {max(size, 0)} bytes, which is no '
+                f'{self.path.name} is truncated: its data has {size} bytes, which is no '
                 f'multiple of {self.layout.itemsize}' if size > 0 else
                 f'{self.path.name} holds no data')
         return size // self.layout.itemsize
@@ -89,7 +90,7 @@ def joined(traces: Sequence[Trace]) -> Trace:
                                              min(end, ends[number]) - first))
         return np.concatenate(parts)
 
-    return Trace(ends[-1], traces[0].rate_hz, traces[0].start_s, read)
+    return Trace(ends[-1], traces[0].times, read)
 
 
 class DigitalWord:
@@ -99,41 +100,81 @@ class DigitalWord:
         self._trace = trace
 
     def edges(self, bit: int) -> Times:
-        """Return when a line has changed [s]."""
-        samples, changed = self._changes
-        return self._trace.times(samples[(changed >> bit) & 1 > 0])
+        """
+        Return when a line has changed [s], shape (n,).
+
+        Raises
+        ------
+        TooManyEdges
+            If it did so too often.
+        ConfigurationError
+            If the word has no such bit, as a damaged header may say.
+
+        """
+        if not 0 <= bit < _BITS:
+            raise ConfigurationError(f'it is damaged: a digital word has no bit {bit}')
+        return self._trace.times(self._changes[bit].samples())
 
     @cached_property
-    def _changes(self) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
-        """Return the samples at which any line changed, and which lines did."""
-        found, bits, count, last = [], [], 0, None
+    def _changes(self) -> list[_Changes]:
+        """Return the changes of each line, bit 0 first."""
+        lines = [_Changes() for _ in range(_BITS)]
+        last: NDArray[np.uint16] | None = None
         for begin, values in self._trace.pieces():
             word = np.ascontiguousarray(values).astype(np.uint16)
             before = word[:1] if last is None else last
             changed = word ^ np.concatenate((before, word[:-1]))
             last = word[-1:]
-            places = np.flatnonzero(changed)
-            found.append(places + begin)
-            bits.append(changed[places])
-            count = _counted(count, len(places))
-        return np.concatenate(found).astype(np.int64), np.concatenate(bits)
+            active = int(np.bitwise_or.reduce(changed))
+            for bit, line in enumerate(lines):
+                if active >> bit & 1:
+                    line.add(begin + np.flatnonzero(changed >> bit & 1))
+        return lines
+
+
+class _Changes:
+    """The samples at which a signal has changed; they are dropped where they are too many."""
+
+    def __init__(self) -> None:
+        self._parts: list[NDArray[np.int64]] = []
+        self._count = 0
+
+    def add(self, samples: NDArray[np.intp]) -> None:
+        """Take the numbers of samples, shape (n,)."""
+        self._count += len(samples)
+        if self._count > _MOST_CHANGES:
+            self._parts.clear()
+        else:
+            self._parts.append(samples.astype(np.int64))
+
+    def samples(self) -> NDArray[np.int64]:
+        """Return the numbers of all samples, shape (n,); TooManyEdges where they are dropped."""
+        if self._count > _MOST_CHANGES:
+            raise TooManyEdges('its signal changes too often for sync edges')
+        return np.concatenate([np.zeros(0, np.int64), *self._parts])
 
 
 def analogue_edges(trace: Trace) -> Times:
     """
-    Return when an analogue signal has changed from one of its two levels to the other [s].
+    Return when an analogue signal has changed from one of its two levels to the other.
 
     An edge is where the signal enters the third of its range that is next to the other level.
 
+    Returns
+    -------
+    Times
+        Shape (n,) [s].
+
     Raises
     ------
+    TooManyEdges
+        If it changed too often.
     ConfigurationError
         If the signal does not have two levels.
 
     """
     low, high = _levels(trace)
-    found: list[NDArray[np.int64]] = []
-    count, last = 0, None
+    found, last = _Changes(), None
     for begin, values in trace.pieces():
         known = np.flatnonzero((values <= low) | (values >= high))
         if not known.size:
@@ -142,13 +183,14 @@ def analogue_edges(trace: Trace) -> Times:
         before = is_high[:1] if last is None else last
         changed = known[is_high != np.concatenate((before, is_high[:-1]))]
         last = is_high[-1:]
-        found.append(changed.astype(np.int64) + begin)
-        count = _counted(count, len(changed))
-    return trace.times(np.concatenate(found))
+        found.add(begin + changed)
+    return trace.times(found.samples())
 
 
 def _levels(trace: Trace) -> tuple[float, float]:
     """Return the limits of the middle third of the range between the two levels."""
+    if not trace.samples:
+        raise ConfigurationError('its signal has no sample')
     begins = np.linspace(0, max(trace.samples - _LOOK, 0), _LOOKS).astype(int)
     seen = np.concatenate([trace.read(int(begin), min(int(begin) + _LOOK, trace.samples))
                            for begin in np.unique(begins)]).astype(np.float64)
@@ -159,9 +201,3 @@ def _levels(trace: Trace) -> tuple[float, float]:
     if bottom == top or ((seen > low) & (seen < high)).mean() > _MOST_BETWEEN:
         raise ConfigurationError('its signal does not have two levels, as sync edges do')
     return low, high
-
-
-def _counted(count: int, more: int) -> int:
-    if count + more > _MOST_CHANGES:
-        raise ConfigurationError('its signal changes too often for sync edges')
-    return count + more

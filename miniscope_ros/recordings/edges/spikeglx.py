@@ -16,7 +16,13 @@ from typing import Any
 
 from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.recordings.edges.channel import Channel
-from miniscope_ros.recordings.edges.sampled import analogue_edges, DigitalWord, RecordFile, Trace
+from miniscope_ros.recordings.edges.sampled import (
+    analogue_edges,
+    at_rate,
+    DigitalWord,
+    RecordFile,
+    Trace,
+)
 from miniscope_ros.regular import check_regular
 from neo.rawio.spikeglxrawio import read_meta_file
 import numpy as np
@@ -74,4 +80,4 @@ def _trace(data: RecordFile, column: int, rate_hz: float) -> Trace:
     def read(begin: int, end: int) -> NDArray[Any]:
         return np.array(data.read(begin, end)['channels'][:, column])
 
-    return Trace(data.records, rate_hz, 0.0, read)
+    return Trace(data.records, at_rate(rate_hz, 0.0), read)

@@ -16,6 +16,8 @@ from miniscope_ros.recordings.export.alignment import align, Alignment, write_al
 from miniscope_ros.recordings.export.frame_facts import frames_of_images
 from miniscope_ros.recordings.export.picture import draw_safely
 from miniscope_ros.recordings.export.places import Place, Places
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,16 @@ class Aligned:
     edges_s: Times  # on the other clock
     alignment: Alignment
 
-    def write(self, folder: Path) -> None:
-        """Write table and picture into the acquisition's folder, or beside its file."""
+    def write(self, folder: Path, rows: NDArray[np.intp]) -> None:
+        """
+        Write table and picture into the acquisition's folder, or beside its file.
+
+        The table has a row for each image that is in the export; rows, shape (n,), are theirs.
+        """
         own = folder / self.place.folder
         table = (own / 'aligned.csv' if own.is_dir()
                  else folder / f'{self.acquisition.name}_aligned.csv')
-        write_aligned(table, self.frame_s, self.alignment)
+        write_aligned(table, self.frame_s, self.alignment, rows)
         draw_safely(lambda path: draw_alignment(
             path, self.acquisition.name, self.frame_s, self.edges_s, self.alignment),
             table.with_suffix('.png'))

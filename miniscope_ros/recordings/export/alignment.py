@@ -271,13 +271,29 @@ def _result(frame_s: Times, rows: NDArray[np.intp], edges_s: Times, mine: NDArra
         deviation / float(np.sqrt(spread)), deviation, residual, times_s)
 
 
-def write_aligned(path: Path, frame_s: Times, alignment: Alignment) -> None:
-    """Write for each frame its time on the other clock, and its edge where one is matched."""
+def write_aligned(path: Path, frame_s: Times, alignment: Alignment, rows: NDArray[np.intp],
+                  ) -> None:
+    """
+    Write for each frame its time on the other clock, and its edge where one is matched.
+
+    Parameters
+    ----------
+    path
+        The CSV file.
+    frame_s
+        Shape (n,): when each frame began [s].
+    alignment
+        Of these n frames.
+    rows
+        Shape (m,): the frames that are in the export; they are numbered from 0 on.
+
+    """
     edge = np.full(len(frame_s), -1)
     edge[alignment.frame] = alignment.edge
     with path.open('w', encoding='ascii', newline='') as file:
         table = csv.writer(file, lineterminator='\n')
         table.writerow(('Frame Number', 'Time Stamp (ms)', 'Other Clock (s)', 'Other Edge'))
         for number, (mine, other, index) in enumerate(zip(
-                frame_s.tolist(), alignment.times_s.tolist(), edge.tolist(), strict=True)):
+                frame_s[rows].tolist(), alignment.times_s[rows].tolist(), edge[rows].tolist(),
+                strict=True)):
             table.writerow((number, repr(mine * 1000), repr(other), index))

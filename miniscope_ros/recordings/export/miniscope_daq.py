@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 import json
 import math
@@ -13,7 +13,7 @@ import shutil
 from typing import Any
 
 from miniscope_ros.daq.catalogue import load_catalogue
-from miniscope_ros.recordings.bag.tables import RecordedAcquisition, RecordedNote
+from miniscope_ros.recordings.bag.tables import RecordedAcquisition
 from miniscope_ros.recordings.export.frame_facts import filled_counts, frames_of_images, readings
 from miniscope_ros.recordings.export.places import Place, Places
 from miniscope_ros.recordings.export.session import is_camera
@@ -31,12 +31,10 @@ class MiniscopeDaqWriter:
     """The folder of one scope: videos, time stamps, orientation, metadata."""
 
     def __init__(self, folder: Path, acquisition: RecordedAcquisition, place: Place,
-                 codec: str = 'ffv1', frames_per_file: int = 1000,
-                 notes: Sequence[RecordedNote] = ()) -> None:
+                 codec: str = 'ffv1', frames_per_file: int = 1000) -> None:
         """Make the folder of the acquisition in that of the export."""
         self._folder = folder / place.folder
         self._place = place
-        self._notes = list(notes)
         self._counts, _ = filled_counts(frames_of_images(acquisition)[0])
         self._acquisition = acquisition
         # Exactly 0 for the scope that started first.
@@ -59,18 +57,19 @@ class MiniscopeDaqWriter:
                            f'{self._counts[row]}\n')
         self._count += 1
 
-    def finish(self) -> None:
+    def finish(self, rows: NDArray[np.intp]) -> None:
         """Write what is left; DeviceError if a video is not what was written."""
         self._videos.finish()
         self._stamps.close()
-        rows, _ = readings(self._acquisition)
-        if len(rows):
+        orientation, _ = readings(self._acquisition)
+        if len(orientation):
             with (self._folder / 'headOrientation.csv').open('w', encoding='ascii') as file:
                 file.write('Time Stamp (ms),qw,qx,qy,qz\n')
-                for _, time_ms, *quaternion in rows.tolist():
+                for _, time_ms, *quaternion in orientation.tolist():
                     file.write(f'{round(time_ms + self._offset_ms)},'
                                f'{",".join(map(repr, quaternion))}\n')
-        write_tables(self._folder, self._acquisition, self._notes, self._place.start_ns)
+        write_tables(self._folder, self._acquisition, self._place.notes, self._place.start_ns,
+                     rows)
         _write_json(self._folder / 'metaData.json', self._metadata())
 
     def discard(self) -> None:

@@ -80,9 +80,10 @@ class NwbWriter:
             self._images[name][self._count] = value
         self._count += 1
 
-    def finish(self) -> None:
-        """Write what is left."""
+    def finish(self, rows: NDArray[np.intp]) -> None:
+        """Take out what is said of images that could not be used."""
         assert self._file is not None
+        nwb_series.keep_frames(self._file['acquisition'], rows)
         self._file.close()
 
     def discard(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import h5py
 from miniscope_ros.model import Content, Evidence, StampSource
 from miniscope_ros.recordings.bag.tables import RecordedAcquisition, RecordedNote
 from miniscope_ros.recordings.export.frame_facts import filled_counts, frames_of_images, readings
@@ -39,28 +40,53 @@ _FRAME_SERIES: tuple[tuple[str, str, str], ...] = (
      + ', '.join(f'{int(value)} {value.name.lower()}' for value in StampSource)))
 
 
+_COUNT, _TIME = 'DeviceFrameCount', 'DeviceTime'
+_OF_FRAMES = (*(name for name, _, _ in _FRAME_SERIES), _COUNT, _TIME)
+
+
 def add_frames(file: NWBFile, acquisition: RecordedAcquisition) -> None:
-    """Add what is known of each frame, one series a fact, all with the times of the first."""
+    """Add what is known of each image, one series a fact, all with the times of the first."""
     frames, _ = frames_of_images(acquisition)
     counts, filled = filled_counts(frames)
-    times: Any = _compressed(frames['time_ms'] / 1000)
+    times: Any = _resizable(frames['time_ms'] / 1000)
 
     def add(name: str, description: str, data: NDArray[Any], unit: str = 'n.a.',
             **more: Any) -> None:
         nonlocal times
         series = TimeSeries(name=name, description=f'of each frame: {description}', unit=unit,
-                            data=_compressed(data), timestamps=times, **more)
+                            data=_resizable(data), timestamps=times, **more)
         file.add_acquisition(series)
         times = series if not isinstance(times, TimeSeries) else times
 
     for name, column, description in _FRAME_SERIES:
         data = frames[column]
         add(name, description, data.astype(np.int64) if data.dtype.kind == 'u' else data)
-    add('DeviceFrameCount', "the DAQ box's own count of frames; -1 unknown. control is 1 where a "
-        'neighbour determines it', counts, control=_compressed(filled.astype(np.uint8)),
+    add(_COUNT, "the DAQ box's own count of frames; -1 unknown. control is 1 where a "
+        'neighbour determines it', counts, control=_resizable(filled.astype(np.uint8)),
         control_description=['read', 'filled'])
     if np.isfinite(frames['device_time_ms']).any():
-        add('DeviceTime', "on the device's own clock", frames['device_time_ms'] / 1000, 'seconds')
+        add(_TIME, "on the device's own clock", frames['device_time_ms'] / 1000, 'seconds')
+
+
+def keep_frames(group: h5py.Group, rows: NDArray[np.intp]) -> None:
+    """
+    Leave of the series that add_frames added only the values of some images.
+
+    Parameters
+    ----------
+    group
+        The group of the series in the written file.
+    rows
+        Shape (n,): the rows of the n images that are kept, rising.
+
+    """
+    for name in _OF_FRAMES:
+        for key in ('data', 'timestamps', 'control'):
+            values = group.get(f'{name}/{key}')
+            # Several series share one set of time stamps.
+            if values is not None and len(values) > len(rows):
+                values[:len(rows)] = values[()][rows]
+                values.resize(len(rows), axis=0)
 
 
 def add_orientation(file: NWBFile, acquisition: RecordedAcquisition) -> None:
@@ -148,5 +174,10 @@ def _seconds(acquisition: RecordedAcquisition, stamps: Sequence[int]) -> NDArray
     return np.array([(stamp - acquisition.start_ns) / 1e9 for stamp in stamps])
 
 
-def _compressed(data: NDArray[Any]) -> H5DataIO:
-    return H5DataIO(data, compression='gzip', compression_opts=GZIP_LEVEL)
+def _compressed(data: NDArray[Any], **more: Any) -> H5DataIO:
+    return H5DataIO(data, compression='gzip', compression_opts=GZIP_LEVEL, **more)
+
+
+def _resizable(data: NDArray[Any]) -> H5DataIO:
+    """Return data whose length may change later."""
+    return _compressed(data, maxshape=(None,))

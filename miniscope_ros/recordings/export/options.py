@@ -13,7 +13,7 @@ class Options:
     """The command line of export_bag."""
 
     bag: Path
-    out: Path | None = None  # None: only tell whether the recording is good
+    out: Path | None = None  # None: only report whether the recording is good
     formats: tuple[str, ...] = ('miniscope_daq',)
     codec: str = 'ffv1'
     frames_per_file: int = 1000

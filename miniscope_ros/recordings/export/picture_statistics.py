@@ -22,3 +22,8 @@ class PictureStatistics:
         """Take the image of a row."""
         self.brightness.add(row, pixels)
         self.projections.add(row, pixels)
+
+    @property
+    def rows(self) -> NDArray[np.intp]:
+        """Return the rows of the n images that were taken, shape (n,), rising."""
+        return np.flatnonzero(np.isfinite(self.brightness.mean))

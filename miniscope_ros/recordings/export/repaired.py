@@ -59,7 +59,7 @@ class RepairedWriter:
         self._videos.add(image)
         self._count += 1
 
-    def finish(self) -> None:
+    def finish(self, rows: NDArray[np.intp]) -> None:
         """Write the list of repairs; DeviceError if a video is not what was written."""
         if self._videos is None:
             return

@@ -12,7 +12,7 @@ import shutil
 from miniscope_ros.errors import ConfigurationError, DeviceError
 from miniscope_ros.recordings.bag.images import images
 from miniscope_ros.recordings.bag.reader import Bag
-from miniscope_ros.recordings.bag.tables import RecordedAcquisition, RecordedSession
+from miniscope_ros.recordings.bag.tables import RecordedAcquisition
 from miniscope_ros.recordings.export.aligned import align_export
 from miniscope_ros.recordings.export.exit_status import ExitStatus
 from miniscope_ros.recordings.export.interruption import note, on_interrupt, raise_if_told
@@ -49,10 +49,10 @@ def export(options: Options) -> ExitStatus:
         if not wanted:
             report_problems(bag, everything)
             raise DeviceError(f'{options.bag} holds no image of a scope; nothing was exported')
-        places = Places(wanted)
+        places = Places(wanted, session.notes)
         aligned = align_export(options.align, options.align_channel, wanted, places)
         data = session_data(session.metadata, options.metadata, options.animal)
-        statistics = _write(bag, wanted, folder, _writer_factories(options, session, data, places))
+        statistics = _write(bag, wanted, folder, _writer_factories(options, data, places))
         for acquisition in everything:
             statistics.setdefault(id(acquisition), PictureStatistics(len(acquisition.images)))
         made = [one for one in wanted if (folder / places[one].folder).is_dir()]
@@ -60,25 +60,26 @@ def export(options: Options) -> ExitStatus:
             from miniscope_ros.recordings.export.miniscope_daq import write_sessions
             write_sessions(folder, made, places, data)
             write_scope_frames(folder, [one for one in made if not is_camera(one)],
-                               [one for one in made if is_camera(one)], places)
+                               [one for one in made if is_camera(one)], places,
+                               lambda one: statistics[id(one)].rows)
         for one in made:
             if places[one].session:
                 one.remarks.append(f'folder        {places[one].folder}')
         if aligned is not None:
-            aligned.write(folder)
+            aligned.write(folder, statistics[id(aligned.acquisition)].rows)
         report(bag, session, statistics, data, folder / 'report.txt', folder / 'report.png')
     return report_problems(bag, everything)
 
 
-def _writer_factories(options: Options, session: RecordedSession, data: SessionData,
-                      places: Places) -> list[WriterFactory]:
+def _writer_factories(options: Options, data: SessionData, places: Places,
+                      ) -> list[WriterFactory]:
     """Return what makes the writers; a format's libraries are imported only if it is asked for."""
     factories: list[WriterFactory] = []
     if 'miniscope_daq' in options.formats:
         from miniscope_ros.recordings.export.miniscope_daq import MiniscopeDaqWriter
         factories.append(lambda folder, acquisition: MiniscopeDaqWriter(
-            folder, acquisition, places[acquisition], options.codec, options.frames_per_file,
-            session.notes))
+            folder, acquisition, places[acquisition], options.codec,
+            options.frames_per_file))
         if options.repair:
             from miniscope_ros.recordings.export.repaired import RepairedWriter
             factories.append(lambda folder, acquisition: RepairedWriter(
@@ -88,7 +89,7 @@ def _writer_factories(options: Options, session: RecordedSession, data: SessionD
         from miniscope_ros.recordings.export.nwb import NwbWriter
         factories.append(lambda folder, acquisition: NwbWriter(
             folder / f'{acquisition.name}.nwb', acquisition, options.bag_name, data,
-            session.notes))
+            places[acquisition].notes))
     return factories
 
 
@@ -160,8 +161,9 @@ class _Output:
 
     def finish(self) -> None:
         """Complete the files, and note what could not be read."""
+        rows = self.statistics.rows
         for writer in self.writers:
-            writer.finish()
+            writer.finish(rows)
         if missing := len(self.acquisition.images) - self.read:
             self.acquisition.problems.append(f'{missing} images could not be read')
 

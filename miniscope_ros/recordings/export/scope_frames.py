@@ -3,12 +3,13 @@
 """
 Which frame of a scope belongs to each frame of a camera.
 
-Both have the clock of one computer, so that no pattern is needed.
+Both have the clock of one computer, so that no pattern is needed, unless the system clock was set
+during the recording. The diagnostics report that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import csv
 from pathlib import Path
 
@@ -20,11 +21,13 @@ from numpy.typing import NDArray
 
 COLUMNS = ('Frame Number', 'Time Stamp (ms)', 'Scope', 'Scope Frame Number', 'Difference (ms)',
            'Uncertainty (ms)')
+RowsOf = Callable[[RecordedAcquisition], NDArray[np.intp]]
 _TO_DEVIATION = 1.4826  # from the median of the distances, for a normal distribution
 
 
 def write_scope_frames(folder: Path, scopes: Sequence[RecordedAcquisition],
-                       cameras: Iterable[RecordedAcquisition], places: Places) -> None:
+                       cameras: Iterable[RecordedAcquisition], places: Places, rows_of: RowsOf,
+                       ) -> None:
     """
     Write scope_frames.csv into the folder of each camera.
 
@@ -36,14 +39,17 @@ def write_scope_frames(folder: Path, scopes: Sequence[RecordedAcquisition],
         Their acquisitions, each with an image at least.
     places
         Where their folders are. The times of a table are those of the camera's session.
+    rows_of
+        Returns the rows of an acquisition's images that are in its videos. The frames have the
+        numbers that they have there.
 
     """
     if not scopes:
         return
     for camera in cameras:
         zero_ns = places[camera].start_ns
-        times = _times_ms(camera, zero_ns)
-        tables = [(scope, *nearest(times, _times_ms(scope, zero_ns)),
+        times = _times_ms(camera, zero_ns)[rows_of(camera)]
+        tables = [(scope, *nearest(times, _times_ms(scope, zero_ns)[rows_of(scope)]),
                    _uncertainty_ms(camera, scope)) for scope in scopes]
         with (folder / places[camera].folder / 'scope_frames.csv').open(
                 'w', encoding='utf-8', newline='') as file:
@@ -58,10 +64,23 @@ def write_scope_frames(folder: Path, scopes: Sequence[RecordedAcquisition],
 
 def nearest(times_ms: Times, scope_ms: Times) -> tuple[NDArray[np.intp], Times]:
     """
-    Return the scope's frame nearest to each time, and how much later it began [ms].
+    Return the scope's frame nearest to each time, and how much later it began.
 
-    Where the scope did not run, that is more than a period before its first frame or after its
-    last one, they are -1 and nan.
+    Parameters
+    ----------
+    times_ms
+        Shape (n,) [ms].
+    scope_ms
+        When each frame of the scope began, shape (m,) with m > 0, rising [ms].
+
+    Returns
+    -------
+    NDArray[np.intp]
+        Shape (n,): numbers of the scope's frames. Where the scope did not run, that is more than a
+        period before its first frame or after its last one, they are -1.
+    Times
+        Shape (n,): by how much those are later [ms]; nan where the scope did not run.
+
     """
     after = np.clip(np.searchsorted(scope_ms, times_ms), 1, max(len(scope_ms) - 1, 1))
     before = after - 1
@@ -78,7 +97,18 @@ def jitter_ms(times_ms: Times) -> float:
     """
     Return the standard deviation of time stamps, as their intervals show it [ms].
 
-    Whole periods that were lost do not count. Of fewer than three stamps it is nan.
+    Whole periods that were lost do not count.
+
+    Parameters
+    ----------
+    times_ms
+        Shape (n,), rising [ms].
+
+    Returns
+    -------
+    float
+        In ms; nan of fewer than three stamps.
+
     """
     if len(times_ms) < 3:
         return float('nan')

@@ -13,6 +13,7 @@ from miniscope_ros.model import Content, Evidence, ReadingStatus, Reason, StampS
 from miniscope_ros.recordings.bag.tables import RecordedAcquisition, RecordedNote
 from miniscope_ros.recordings.export.frame_facts import filled_counts, frames_of_images
 import numpy as np
+from numpy.typing import NDArray
 
 FRAME_COLUMNS = (
     'Frame Number', 'Time Stamp (ms)', 'Capture Index', 'Lost Before', 'Loss Evidence', 'Content',
@@ -26,15 +27,32 @@ NOTE_COLUMNS = ('Time Stamp (ms)', 'Device', 'Property', 'Value')
 _NOTE_AUTHOR = ('user', 'note')  # device and property of a remark
 
 
-def write_tables(folder: Path, acquisition: RecordedAcquisition, notes: list[RecordedNote],
-                 zero_ns: int) -> None:
-    """Write the four tables; zero_ns is the ROS time at which their times are 0."""
+def write_tables(folder: Path, acquisition: RecordedAcquisition,
+                 remarks: Iterable[RecordedNote], zero_ns: int, rows: NDArray[np.intp]) -> None:
+    """
+    Write the four tables.
+
+    Parameters
+    ----------
+    folder
+        The folder of the acquisition, beside whose videos they stand.
+    acquisition
+        What was recorded.
+    remarks
+        Those of the experimenter in the session.
+    zero_ns
+        ROS time at which their times are 0 [ns].
+    rows
+        Shape (n,): the rows of the n images in the videos. An image that could not be used is in
+        no video, and frames.csv has no row for it.
+
+    """
     offset_ms = (acquisition.start_ns - zero_ns) / 1e6
     if not acquisition.is_camera:
-        _write(folder / 'frames.csv', FRAME_COLUMNS, _frames(acquisition, offset_ms))
+        _write(folder / 'frames.csv', FRAME_COLUMNS, _frames(acquisition, offset_ms, rows))
         _write(folder / 'controls.csv', CONTROL_COLUMNS, _controls(acquisition, zero_ns))
         _write(folder / 'inputs.csv', INPUT_COLUMNS, _inputs(acquisition, zero_ns))
-    _write(folder / 'notes.csv', NOTE_COLUMNS, _notes(acquisition, notes, zero_ns))
+    _write(folder / 'notes.csv', NOTE_COLUMNS, _notes(acquisition, remarks, zero_ns))
 
 
 def word(value: int, kind: type[Content | Evidence | ReadingStatus | Reason | StampSource]) -> str:
@@ -62,20 +80,22 @@ def _write(path: Path, columns: tuple[str, ...], rows: Iterable[Iterable[Any]]) 
         table.writerows(rows)
 
 
-def _frames(acquisition: RecordedAcquisition, offset_ms: float) -> Iterator[tuple[Any, ...]]:
+def _frames(acquisition: RecordedAcquisition, offset_ms: float, rows: NDArray[np.intp],
+            ) -> Iterator[tuple[Any, ...]]:
     frames, known = frames_of_images(acquisition)
     counts, filled = filled_counts(frames)
-    for number, row in enumerate(frames):
-        unknown = None if known[number] else -1
+    for number, place in enumerate(rows.tolist()):
+        row = frames[place]
+        unknown = None if known[place] else -1
         yield (
             number, repr(float(row['time_ms']) + offset_ms),
             int(row['capture_index']) if unknown is None else unknown,
             int(row['lost_before']), word(int(row['loss_evidence']), Evidence),
             word(int(row['content']), Content), int(row['sync_edge']),
-            int(row['digital_inputs']), int(counts[number]), float(row['device_time_ms']),
+            int(row['digital_inputs']), int(counts[place]), float(row['device_time_ms']),
             word(int(row['stamp_source']), StampSource), int(row['stamp']),
             int(row['lost_uncertainty']), word(int(row['orientation']), ReadingStatus),
-            int(filled[number]))
+            int(filled[place]))
 
 
 def _controls(acquisition: RecordedAcquisition, zero_ns: int) -> Iterator[tuple[Any, ...]]:
@@ -96,7 +116,7 @@ def _inputs(acquisition: RecordedAcquisition, zero_ns: int) -> Iterator[tuple[An
         yield repr((stamp - zero_ns) / 1e6), stamp, levels
 
 
-def _notes(acquisition: RecordedAcquisition, notes: list[RecordedNote], zero_ns: int,
+def _notes(acquisition: RecordedAcquisition, notes: Iterable[RecordedNote], zero_ns: int,
            ) -> Iterator[tuple[Any, ...]]:
     """Yield remarks and changes of controls in the order of time, in whole milliseconds."""
     rows = [(note.stamp, *_NOTE_AUTHOR, note.text) for note in notes]

@@ -20,8 +20,8 @@ class Writer(Protocol):
         """Append the image of a row; ConfigurationError for one that the format cannot hold."""
         ...
 
-    def finish(self) -> None:
-        """Complete the output."""
+    def finish(self, rows: NDArray[np.intp]) -> None:
+        """Complete the output; rows, shape (n,), are those of the n images that were appended."""
         ...
 
     def discard(self) -> None:
