@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 from pathlib import Path
+import signal
 from typing import Any
 
 from box_client import Client, Connect, FAST, MakeRig
@@ -33,6 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
         # Most of what these tests are for would not be tested.
         raise pytest.UsageError(
             'the virtual DAQ box cannot be built without a C compiler: apt install gcc')
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and so all that they
+    # start, `ros2 launch` for one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Starts at a number of its own, lest it meet what the last run left behind.
     numbers = itertools.count(os.getpid())
     domain = _domain.enter_context(domain_id(lambda: next(numbers) % 100 + 1))
