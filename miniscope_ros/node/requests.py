@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 import logging
+import time
 from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
@@ -30,6 +32,9 @@ LONGEST = 10_000
 
 MOST_WAITING = 2000
 """The most requests that wait; a further one is refused at once."""
+
+TURN_S = 0.01
+"""How long they are served before all else has its turn [s]."""
 
 
 def guard_services(
@@ -101,20 +106,30 @@ def _why_not(wanted: str, state: str) -> str:
     return f'is {state}'
 
 
+@dataclass
+class _Waiting:
+    """A request that is not answered yet."""
+
+    request: Any
+    header: Any
+    results: list[SetParametersResult] = field(default_factory=list)  # of its first parameters
+
+
 class ParameterRequests:
     """
     Serves set_parameters, or set_parameters_atomically, of one node.
 
-    Requests that wait are served one in each turn of the executor, so that a flood of them delays
-    no other service. A request that switches a light off is served first; those that came before
-    it and set a light are refused, since they would light it again.
+    Requests that wait are served for a moment in each turn of the executor, parameter by
+    parameter, so that a flood of them delays no other service. A request that switches a light off
+    is served first; those that came before it and set a light are refused, since they would light
+    it again.
     """
 
     def __init__(self, node: LifecycleNode, service: Service) -> None:
         """Take the place of the service's callback."""
         self._node = node
         self._service = service
-        self._waiting: deque[tuple[Any, Any]] = deque()  # requests with their headers
+        self._waiting: deque[_Waiting] = deque()
         self._dark_waits = False  # one of them is to go dark
         self._more = node.create_guard_condition(self._serve)
         self._reply = service.send_response
@@ -124,22 +139,27 @@ class ParameterRequests:
         service.send_response = self._take
 
     def _take(self, request: Any, header: Any) -> None:
-        self._append(request, header)
+        self._append(_Waiting(request, header))
         self._serve()
 
-    def _append(self, request: Any, header: Any) -> None:
-        dark = _goes_dark(request)
+    def _append(self, one: _Waiting) -> None:
+        dark = _goes_dark(one.request)
         if len(self._waiting) >= MOST_WAITING and not dark:
-            self._refuse(request, header, 'too many requests are waiting')
+            self._refuse(one, 'too many requests are waiting')
             return
-        self._waiting.append((request, header))
+        self._waiting.append(one)
         self._dark_waits |= dark
 
     def _serve(self) -> None:
-        """Serve one request, the one to go dark first; then the executor has its turn."""
+        """Serve requests for a moment, one to go dark first; then the executor has its turn."""
+        end = time.monotonic() + TURN_S
         self._gather()
-        if not self._serve_dark() and self._waiting:
-            self._send(*self._waiting.popleft())
+        self._serve_dark()
+        while self._waiting:
+            if self._advance(self._waiting[0]):
+                self._waiting.popleft()
+            if time.monotonic() > end:
+                break
         if self._waiting:
             self._more.trigger()
 
@@ -156,57 +176,53 @@ class ParameterRequests:
             request, header = taken if taken is not None else (None, None)
             if header is None:
                 return
-            self._append(request, header)
+            self._append(_Waiting(request, header))
 
-    def _serve_dark(self) -> bool:
-        """
-        Serve the newest request that switches a light off, and refuse what it supersedes.
-
-        Returns False if there is none.
-        """
+    def _serve_dark(self) -> None:
+        """Serve the newest request that switches a light off, and refuse what it supersedes."""
         if not self._dark_waits:
-            return False
+            return
         self._dark_waits = False
-        newest = max(number for number, (request, _) in enumerate(self._waiting)
-                     if _goes_dark(request))
+        newest = max(number for number, one in enumerate(self._waiting)
+                     if _goes_dark(one.request))
         before = [self._waiting.popleft() for _ in range(newest + 1)]
-        self._send(*before.pop())
+        dark = before.pop()
+        while not self._advance(dark):
+            pass
         kept = []
-        for request, header in before:
-            if _sets_light(request):
-                self._refuse(request, header, 'superseded by a later request to go dark')
+        for one in before:
+            if _sets_light(one.request):
+                self._refuse(one, 'superseded by a later request to go dark')
             else:
-                kept.append((request, header))
+                kept.append(one)
         self._waiting.extendleft(reversed(kept))
+
+    def _advance(self, one: _Waiting) -> bool:
+        """Set the next parameter of a request, or all together; answer it if it is done."""
+        messages = list(one.request.parameters)
+        if len(messages) > MOST_PARAMETERS:
+            self._refuse(one, f'{len(messages)} parameters in one request; at most '
+                              f'{MOST_PARAMETERS} are taken')
+            return True
+        if self._service.srv_type is SetParametersAtomically:
+            self._reply(SetParametersAtomically.Response(result=self._set(messages)), one.header)
+            return True
+        if len(one.results) < len(messages):
+            one.results.append(self._set([messages[len(one.results)]]))
+        if len(one.results) < len(messages):
+            return False
+        self._reply(SetParameters.Response(results=one.results), one.header)
         return True
 
-    def _send(self, request: Any, header: Any) -> None:
-        self._reply(self._answer(request), header)
-
-    def _refuse(self, request: Any, header: Any, reason: str) -> None:
+    def _refuse(self, one: _Waiting, reason: str) -> None:
+        """Refuse a request, or what is left of it."""
         _log.warning('a request to set parameters was refused: %s', reason)
-        answer = self._make_answer(
-            [refusal([reason]) for _ in request.parameters], refusal([reason]))
-        self._reply(answer, header)
-
-    def _answer(self, request: Any) -> Any:
-        """Return the answer to a request; never raises."""
-        messages = list(request.parameters)
-        if len(messages) > MOST_PARAMETERS:
-            reason = (f'{len(messages)} parameters in one request; at most {MOST_PARAMETERS} are '
-                      'taken')
-            _log.warning('a request was refused: %s', reason)
-            return self._make_answer([refusal([reason]) for _ in messages], refusal([reason]))
-        if self._service.srv_type is SetParameters:
-            return self._make_answer([self._set([message]) for message in messages], None)
-        return self._make_answer([], self._set(messages))
-
-    def _make_answer(
-        self, each: Sequence[SetParametersResult], together: SetParametersResult | None,
-    ) -> Any:
-        if self._service.srv_type is SetParameters:
-            return SetParameters.Response(results=list(each))
-        return SetParametersAtomically.Response(result=together)
+        left = len(one.request.parameters) - len(one.results)
+        refused = refusal([reason])
+        self._reply(
+            SetParameters.Response(results=one.results + [refused] * left)
+            if self._service.srv_type is SetParameters
+            else SetParametersAtomically.Response(result=refused), one.header)
 
     def _set(self, messages: Sequence[ParameterMessage]) -> SetParametersResult:
         try:
