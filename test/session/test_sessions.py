@@ -261,8 +261,7 @@ def test_a_scope_that_is_started_again_is_recorded_on(
     problem, = certificate.verify(bag)
     assert 'incomplete: /a HAS ENDED during the recording, and was started again' in problem
     gap_s = check_gap(bag, runs)
-    assert export_bag.main([str(bag), str(tmp_path / 'out')]) in (
-        export_bag.DONE, export_bag.NOT_GOOD)
+    assert export_bag.main([str(bag), str(tmp_path / 'out')]) == export_bag.DONE
     # Each acquisition is a session of its own, in folders of date and time.
     folders = sorted(path.parent for path in (tmp_path / 'out').rglob('a/timeStamps.csv'))
     for folder, (_, _, count) in zip(folders, runs, strict=True):
