@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What tests of the USB transport on the virtual DAQ box have in common."""
 import contextlib
-import gc
-import os
 
 from miniscope_ros.errors import DeviceLost
 from miniscope_ros.transports import usb
@@ -66,13 +64,3 @@ def record_of(rig: VirtualDaq, sequence: int) -> np.void:
 def driver(rig: VirtualDaq) -> tuple[str, str]:
     """Return the drivers of the box's two interfaces."""
     return usb.driver(rig.box.config.port, 0), usb.driver(rig.box.config.port, 1)
-
-
-def leftovers() -> set[tuple[str, str]]:
-    """Return the files that this process has open, by number and name, and its threads."""
-    gc.collect()  # an exception of an earlier test may have kept a transport
-    left = {('thread', number) for number in os.listdir('/proc/self/task')}
-    for number in os.listdir('/proc/self/fd'):
-        with contextlib.suppress(OSError):  # that of the listing itself
-            left.add((number, os.readlink(f'/proc/self/fd/{number}')))
-    return left

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Frames over USB from the virtual DAQ box, through the real binding of libusb."""
 from box_client import MakeRig
+from handles import handles, left_since
 from miniscope_ros.errors import DeviceError, DeviceLost
 import numpy as np
 import pytest
-from usb_scope import leftovers, opened, record_of, SIZE, take, TIMEOUT
+from usb_scope import opened, record_of, SIZE, take, TIMEOUT
 from virtual_daq import Fault, VirtualDaq
 
 WHOLE = 2 * SIZE[0] * SIZE[1]  # bytes of a frame
@@ -155,11 +156,11 @@ def test_ring_is_shorter_where_the_kernel_has_little_memory(
             assert buffer.sequence == number and not buffer.damaged
             transport.requeue(buffer)
     rig.box.state['usb_transfers'] = 2 * payloads - 1
-    before = leftovers()
+    before = handles()
     with opened(rig) as transport, pytest.raises(DeviceError, match='no memory left for USB') as e:
         transport.start(16)
     assert not isinstance(e.value, DeviceLost)
-    assert not leftovers() - before
+    assert not left_since(before)
     rig.box.state['usb_transfers'] = 0
     with opened(rig) as transport:
         transport.start(16)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from box_client import MakeRig
+from handles import handles, left_since
 from miniscope_ros.errors import DeviceError, DeviceLost
 from miniscope_ros.transports import discovery
 from miniscope_ros.transports import v4l2_controls as controls
@@ -17,7 +18,6 @@ import pytest
 from usb_scope import (
     driver,
     HOLDER,
-    leftovers,
     opened,
     SIZE,
     take,
@@ -50,10 +50,10 @@ def test_opening_and_closing_leaves_nothing_behind(rig: VirtualDaq) -> None:
 
     transport = transport_to(rig.box)
     cycle(transport)
-    before = leftovers()
+    before = handles()
     for _ in range(10):
         cycle(transport)
-    assert not leftovers() - before
+    assert not left_since(before)
     assert not rig.box.busy
 
 
@@ -137,13 +137,13 @@ def test_refused_opening_names_the_remedy_and_can_be_repeated(
         rig: VirtualDaq, call: str, number: int, text: str) -> None:
     transport = transport_to(rig.box)
     rig.box.refuse(call, number)
-    before = leftovers()
+    before = handles()
     with pytest.raises(DeviceError, match=text) as error:
         transport.open(*SIZE)
         transport.start(8)
     assert not isinstance(error.value, DeviceLost)
     transport.close()
-    assert not leftovers() - before
+    assert not left_since(before)
     rig.box.refuse(call, 0)
     with closing(transport):
         transport.open(*SIZE)
