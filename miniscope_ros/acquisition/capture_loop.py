@@ -226,7 +226,7 @@ class CaptureLoop:
                 self._source.set_sync(False)
             self.intake.take_events()
         except MiniscopeError as error:
-            _log.info('while the last frames were taken: %s', error)
+            _log.info('while the last frames were taken: %s', str(error))
             self.intake.take_events()
         except Exception as error:
             self._fail(error)
@@ -246,27 +246,30 @@ class CaptureLoop:
 
     def _lose(self, error: Exception) -> None:
         """Note that the device is lost, and reconnect unless reconnect is false."""
+        # The error itself is not logged: a handler that keeps log records would keep the buffer
+        # that the traceback refers to, and so the device's descriptors.
+        reason = str(error)
         self.intake.take_events()
         self._close_stream()
         # A stream that has to be opened again does not mean that the device is lost.
         self._reopening = isinstance(error, StreamBroken)
         if not self.reconnect and not self._reopening:
-            self._stop(CaptureState.FAILED, str(error))
+            self._stop(CaptureState.FAILED, reason)
             return
         active = self.states.state.is_active
         self.states.enter(
-            CaptureState.INTERRUPTED if active else CaptureState.DISCONNECTED, str(error))
-        self._reconnector.begin(str(error))
+            CaptureState.INTERRUPTED if active else CaptureState.DISCONNECTED, reason)
+        self._reconnector.begin(reason)
         if self._reopening:
-            _log.error('%s', error)
+            _log.error('%s', reason)
         elif time.monotonic() < self._reset_until:
-            _log.info('the device restarts because of the hard reset: %s', error)
+            _log.info('the device restarts because of the hard reset: %s', reason)
         else:
-            _log.error('the device is lost: %s; trying to reconnect', error)
+            _log.error('the device is lost: %s; trying to reconnect', reason)
         if active:
-            self._listener.on_interrupted(str(error))
+            self._listener.on_interrupted(reason)
         else:
-            self.guard.warn(error)
+            self.guard.warn(reason)
 
     def _close_stream(self) -> None:
         """Close the source; frames that it leaves belong to no acquisition."""

@@ -60,7 +60,7 @@ class LightGuard:
         """Return how long to wait before the next attempt [s]; None if there is none to make."""
         return self._timer.rest if self.needed else None
 
-    def warn(self, reason: object) -> None:
+    def warn(self, reason: str) -> None:
         """Say, once until it is dark, that the light may be on, and why."""
         if self.needed and not self._said:
             self._said = True
@@ -77,7 +77,7 @@ class LightGuard:
         finally:
             self._busy.release()
         if error is not None:
-            self.warn(error)
+            self.warn(str(error))
 
     def pursue(self, patience: float) -> None:
         """Try at once, and for so long [s] again if the device is away: it may be returning."""
@@ -87,13 +87,13 @@ class LightGuard:
             while self.needed and (error := self._try()) is not None:
                 away = isinstance(error, DeviceError) and not isinstance(error, NoLink)
                 if not away or time.monotonic() + LOOK_AGAIN > deadline:
-                    self.warn(error)
+                    self.warn(str(error))
                     return
                 if not waited:
                     waited = True
                     _log.warning(
                         'the light may be on: waiting up to %g s for the device, to make it '
-                        'dark: %s', patience, error)
+                        'dark: %s', patience, str(error))
                 time.sleep(LOOK_AGAIN)
         if waited:
             _log.info('the device came back and was made dark')

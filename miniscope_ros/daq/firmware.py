@@ -162,7 +162,7 @@ class _ReadingRests:
         self._refusals += 1
         if not self._said:
             self._said = True
-            _log.warning('a frame came without orientation or counter: %s', error)
+            _log.warning('a frame came without orientation or counter: %s', str(error))
         if self._refusals < _REFUSALS and seconds < _LONG_READ_S:
             return
         rest = max(_SHORTEST_REST_S, _REST_PER_READ * seconds) * self._factor

@@ -135,7 +135,7 @@ class MiniscopeSource:
             if self.light is not Light.DARK:
                 self._darken(Reason.STOP)
         except MiniscopeError as error:
-            _log.debug('not made dark while closing: %s', error)
+            _log.debug('not made dark while closing: %s', str(error))
         except Exception as error:  # the caller opens the box again to make it dark
             _log.error('not made dark while closing: %s', error, exc_info=error)
         finally:

@@ -28,13 +28,14 @@ def test_the_content_of_known_frames_is_told_exactly(
 
         scope.ear.at_frame = add
         scope.start()
-        scope.box.wait(lambda: len(told.frames) > KNOWN + 2 * len(bank), 40.0)
+        enough = KNOWN + 2 * len(bank)
+        scope.box.wait(lambda: told.judge(len(told.frames))[0] > enough, 40.0)
         scope.acquisition.deactivate()
         status = scope.status
     dark_ns, = (change.event.sent_ns for change in scope.ear.changes
                 if change.event.control == 'led' and change.event.reason is Reason.STOP)
-    assert told.frames
-    assert not told.wrong(sum(stamp < dark_ns for stamp in stamps))
+    judged, wrong = told.judge(sum(stamp < dark_ns for stamp in stamps))
+    assert judged > enough and not wrong
     faults = told.faults
     assert set(faults) == {Content.BLOCKS_MISPLACED, Content.DARK, Content.REPEATED}
     assert dict(status.contents) == faults

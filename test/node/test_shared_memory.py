@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a killed node leaves in shared memory is removed, and nothing of one that lives."""
 import os
-from pathlib import Path
 
 from listening import Listener
 from node_process import NodeProcess, scope_node
@@ -13,13 +12,6 @@ SIMULATED = {'source': 'simulated', 'led': 20.0}
 
 def existing(files: set[str]) -> set[str]:
     return {file for file in files if os.path.exists(file)}
-
-
-def mapped(pid: int) -> set[str]:
-    """Return what a process has mapped of shared memory, also where the file is deleted."""
-    lines = Path(f'/proc/{pid}/maps').read_text().splitlines()
-    return {line[line.index('/dev/shm/'):].removesuffix(' (deleted)')
-            for line in lines if '/dev/shm/' in line}
 
 
 def test_a_killed_node_leaves_nothing() -> None:
@@ -33,7 +25,9 @@ def test_a_killed_node_leaves_nothing() -> None:
         node.kill()
         assert not existing({file for file in its_own if '_port' not in file})
         # What nobody uses any more, such as a segment of an earlier test, may be removed, too.
-        in_use = of_others & (mapped(other.pid) | mapped(os.getpid()))
+        in_use = of_others & {
+            file for pid in (other.pid, os.getpid())
+            for file in shared_memory.files_of(pid, deleted=True)}
         assert in_use and existing(in_use) == in_use
         ear.wait_for(ear.listen('frame_info'), 10)
     shared_memory.remove_noted(at_end=True)

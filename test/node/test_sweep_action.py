@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """~/sweep of a running node: its curve and files, refusals, cancel, and what ends it early."""
 from collections.abc import Iterator
+import contextlib
 import csv
 import json
 from pathlib import Path
@@ -17,18 +18,12 @@ import numpy as np
 import pytest
 from sweeping import Sweeper
 
-try:
-    import tifffile
-except ImportError:
-    tifffile = None
-
-pytestmark = pytest.mark.skipif(tifffile is None, reason='tifffile is not installed')
-
 Scope = tuple[NodeProcess, Listener, Sweeper]
 SUCCEEDED, CANCELED, ABORTED = (
     GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED)
 LONG = {'from_value': -100.0, 'to_value': 100.0, 'step': 1.0, 'frames': 5}
 OLD = 7  # focus
+AT_START = {'focus': OLD, 'gain': 1.0, 'led': 20.0}
 
 
 @pytest.fixture(scope='module')
@@ -37,13 +32,52 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp('home')
 
 
-@pytest.fixture(scope='module')
-def scope(home: Path) -> Iterator[Scope]:
-    """Run a node that is inactive at first, and active after each test."""
-    given = {'source': 'simulated', 'led': 20.0, 'focus': OLD, 'max_led': 50.0,
-             'auto_start': False}
-    with scope_node(given, environment={'HOME': str(home)}) as node, Listener() as ear:
+@contextlib.contextmanager
+def running(home: Path, name: str) -> Iterator[Scope]:
+    """Run a node that is not configured."""
+    given = {'source': 'simulated', **AT_START, 'max_led': 50.0, 'auto_start': False}
+    with scope_node(given, remap={'__node': name}, environment={'HOME': str(home)}) as node, \
+            Listener(f'/{name}') as ear:
         yield node, ear, Sweeper(ear)
+
+
+@pytest.fixture(scope='module')
+def shared(home: Path) -> Iterator[Scope]:
+    """Run the node of most tests; to be taken through the fixture `scope`."""
+    with running(home, 'miniscope') as scope:
+        yield scope
+
+
+@pytest.fixture
+def scope(shared: Scope) -> Scope:
+    """Return the shared node; it is active and has its first values, whatever was before."""
+    _, ear, _ = shared
+    if ear.state == 'unconfigured':
+        assert ear.change_state('configure')
+    if ear.state == 'inactive':
+        assert ear.change_state('activate')
+    # This also ends a sweep that a failed test has left.
+    assert all(result.successful for result in ear.set_each(**AT_START))
+    return shared
+
+
+@pytest.fixture(scope='module')
+def shared_changes(shared: Scope) -> list[ControlChange]:
+    """Listen to the shared node's changes all the time: a late listener hears old ones first."""
+    return shared[1].listen('control_changes')
+
+
+@pytest.fixture
+def own(home: Path) -> Iterator[Scope]:
+    """Run a node for one test."""
+    with running(home, 'own') as scope:
+        yield scope
+
+
+def set_and_hear(ear: Listener, changes: list[ControlChange], focus: int) -> None:
+    """Set the focus to a value that it has not, and return when that is heard of."""
+    assert ear.set_each(focus=focus)[0].successful
+    wait_restored(ear, changes, 'focus', focus)
 
 
 def wait_restored(ear: Listener, changes: list[ControlChange], name: str, value: float) -> None:
@@ -60,8 +94,8 @@ def wait_for_feedback(ear: Listener, sweeper: Sweeper, count: int = 1) -> None:
     ear.hush(frames)
 
 
-def test_it_is_refused_unless_active(scope: Scope) -> None:
-    node, ear, sweeper = scope
+def test_it_is_refused_unless_active(own: Scope) -> None:
+    node, ear, sweeper = own
     status, result = sweeper.sweep()
     assert status == ABORTED and not result.success
     assert result.message == 'refused: the node is not configured; activate it first'
@@ -70,7 +104,6 @@ def test_it_is_refused_unless_active(scope: Scope) -> None:
     assert result.message == (
         'refused: the node is inactive: frames are taken while it is active')
     node.wait_for_output('WARN.*sweep refused: the node is not configured')
-    assert ear.change_state('activate')
 
 
 @pytest.mark.parametrize(('fields', 'reason'), [
@@ -88,18 +121,23 @@ def test_it_is_refused_unless_active(scope: Scope) -> None:
     ({'format': 'tiff', 'folder': '~nobody_has_this_name/x'}, 'give an absolute path'),
 ])
 def test_goals_that_cannot_be_are_refused(
-        scope: Scope, fields: dict[str, object], reason: str) -> None:
+        scope: Scope, shared_changes: list[ControlChange], fields: dict[str, object],
+        reason: str) -> None:
     _, ear, sweeper = scope
-    changes = ear.listen('control_changes')
+    changes = shared_changes
+    set_and_hear(ear, changes, OLD + 2)  # what was set before comes before this
+    begin = len(changes)
     status, result = sweeper.sweep(**fields)
     assert status == ABORTED and not result.success and len(result.values) == 0
     assert result.message.startswith('refused: ') and reason in result.message
-    assert not [c for c in changes if c.reason == ControlChange.REASON_USER
-                and c.control == 'focus'], 'nothing was sent'
-    ear.hush(changes)
+    set_and_hear(ear, changes, OLD + 1)
+    assert [(c.control, c.value) for c in changes[begin:]
+            if c.reason == ControlChange.REASON_USER] == [('focus', OLD + 1)], (
+                'nothing was sent but what the test has set')
 
 
 def test_curve_and_files_are_those_of_the_frames(scope: Scope, home: Path) -> None:
+    tifffile = pytest.importorskip('tifffile')
     _, ear, sweeper = scope
     raw: dict[int, np.ndarray] = {}
     images = ear.listen('image_raw', keep=lambda image: raw.update({
@@ -121,6 +159,9 @@ def test_curve_and_files_are_those_of_the_frames(scope: Scope, home: Path) -> No
     assert len(list(mean.parent.iterdir())) == 5, 'nothing is left over'
     ear.wait_until(lambda: frames[-1].capture_index > result.last_capture_index[-1], 'all came')
     stamps = {info.capture_index: stamp_ns(info) for info in frames}
+    needed = {stamp for index, stamp in stamps.items()
+              if result.first_capture_index[0] <= index <= result.last_capture_index[-1]}
+    ear.wait_until(lambda: needed <= raw.keys(), 'the images of all of them came')
     assert [path.stem.rpartition('_')[2] for path in every] == ['-40', '0', '40']
     with tifffile.TiffFile(mean) as means:
         assert len(means.pages) == 3
@@ -184,6 +225,7 @@ def test_a_second_goal_is_refused_and_the_first_can_be_canceled(scope: Scope) ->
 
 
 def test_files_of_a_canceled_sweep_hold_what_was_taken(scope: Scope, tmp_path: Path) -> None:
+    tifffile = pytest.importorskip('tifffile')
     _, ear, sweeper = scope
     goal = sweeper.send(**LONG, format='tiff', folder=str(tmp_path))
     wait_for_feedback(ear, sweeper, 2)
@@ -203,7 +245,6 @@ def test_a_user_who_sets_the_control_ends_it(scope: Scope) -> None:
     assert status == ABORTED and result.message == 'focus was set to 33'
     assert result.restored_value == 33
     wait_restored(ear, changes, 'focus', 33)
-    assert ear.set_each(focus=OLD)[0].successful
     ear.hush(changes)
 
 
@@ -215,7 +256,6 @@ def test_a_user_who_sets_the_value_that_is_being_taken_ends_it(scope: Scope) -> 
     assert ear.set_each(focus=44)[0].successful
     status, result = sweeper.result(goal)
     assert status == ABORTED and result.message == 'focus was set to 44'
-    assert ear.set_each(focus=OLD)[0].successful
     ear.hush(changes)
 
 
@@ -228,7 +268,6 @@ def test_darkness_ends_a_sweep_of_the_light(scope: Scope) -> None:
     _, result = sweeper.result(goal)
     assert result.message == 'led was set to 0'
     wait_restored(ear, changes, 'led', 0.0)
-    assert ear.set_each(led=20.0)[0].successful
     ear.hush(changes)
 
 
@@ -255,8 +294,9 @@ def test_deactivation_ends_it(scope: Scope) -> None:
     ear.hush(changes)
 
 
-def test_the_end_of_the_node_ends_it(scope: Scope) -> None:
-    node, ear, sweeper = scope
+def test_the_end_of_the_node_ends_it(own: Scope) -> None:
+    node, ear, sweeper = own
+    assert ear.change_state('configure', 'activate')
     goal = sweeper.send(**LONG)
     wait_for_feedback(ear, sweeper)
     answer = goal.get_result_async()

@@ -86,7 +86,7 @@ def test_no_test_is_skipped_for_a_library_in_our_own_environment() -> None:
              for call in re.findall(r"importorskip\(\s*'(\w+)", file.read_text())]
     assert calls
     assert not [name for name in {*calls, *(
-        'h5py', 'ndx_miniscope', 'neo', 'pynwb', 'tifffile')} - {'recorded_bag'}
+        'h5py', 'ndx_miniscope', 'neo', 'pynwb')} - {'recorded_bag'}
         if importlib.util.find_spec(name) is None]
     assert importlib.util.find_spec('rosbags'), 'recorded_bag needs it'
 

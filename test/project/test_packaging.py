@@ -1,22 +1,27 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """The commands that build and test from a checkout, where they are most easily broken."""
+from collections.abc import Callable, Iterator
+import contextlib
 import fcntl
 import os
 from pathlib import Path
 import re
+import select
 import shutil
 import signal
 import struct
 import subprocess
 import sys
 import termios
+import time
 from xml.etree import ElementTree
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = 120.0  # [s], far more than anything here takes
 
 
 def colcon_test(results: Path, expression: str) -> tuple[int, int]:
@@ -26,7 +31,7 @@ def colcon_test(results: Path, expression: str) -> tuple[int, int]:
     status = subprocess.call(
         ['colcon', '--log-base', results, 'test', '--test-result-base', results,
          '--pytest-args', '-k', expression],
-        cwd=ROOT, timeout=120)
+        cwd=ROOT, timeout=PATIENCE)
     cases = [case for file in results.rglob('*.xml')
              for case in ElementTree.parse(file).iter('testcase')]
     return status, sum(case.find('skipped') is None for case in cases)
@@ -47,7 +52,7 @@ def bootstrap(checkout: Path, **environment: str) -> subprocess.CompletedProcess
                  if name not in ('ROS_DISTRO', 'PYTHONPATH')}
     return subprocess.run(
         [sys.executable, checkout / 'tools' / 'bootstrap.py', 'run'],
-        env={**variables, **environment}, timeout=120, capture_output=True, text=True)
+        env={**variables, **environment}, timeout=PATIENCE, capture_output=True, text=True)
 
 
 def test_missing_tools_are_named(tmp_path: Path) -> None:
@@ -76,7 +81,7 @@ def run_tool(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     """Run what `make run` runs after the bootstrap, to its end."""
     return subprocess.run(
         [sys.executable, ROOT / 'tools' / 'run.py', *arguments],
-        env={**os.environ, **environment}, timeout=120, capture_output=True, text=True)
+        env={**os.environ, **environment}, timeout=PATIENCE, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize('arguments', [
@@ -88,19 +93,47 @@ def test_make_run_refuses_what_it_does_not_know(arguments: list[str]) -> None:
     assert 'usage: make run' in result.stderr
 
 
-def test_make_run_starts_scope_and_panel() -> None:
+@contextlib.contextmanager
+def running(*arguments: str | Path, **streams: int) -> Iterator['subprocess.Popen[bytes]']:
+    """Start what `make run` runs after the bootstrap; a test that fails does not wait for it."""
     with subprocess.Popen(
-            [sys.executable, ROOT / 'tools' / 'run.py', 'led:=33'], stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True) as process:
+            [sys.executable, ROOT / 'tools' / 'run.py', *arguments], start_new_session=True,
+            **streams) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()  # its programs end with it
+            raise
+
+
+def read_and_interrupt(
+        process: 'subprocess.Popen[bytes]', source: int, shows: Callable[[str], bool]) -> str:
+    """Return all that a process writes; press Ctrl-C once that shows what it has to."""
+    text, pressed = '', False
+    deadline = time.monotonic() + PATIENCE
+    while select.select([source], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        try:
+            piece = os.read(source, 65536)
+        except OSError:  # a terminal whose other end is closed
+            piece = b''
+        if not piece:
+            assert pressed, text
+            return text
+        text += piece.decode(errors='replace')
+        if not pressed and shows(text):
+            pressed = True
+            process.send_signal(signal.SIGINT)
+    raise AssertionError(f'it writes nothing more, and does not end: {text}')
+
+
+def test_make_run_starts_scope_and_panel() -> None:
+    state = re.compile(r'frame \d+, .*/s, .* lost, led 33, orientation')
+    with running('led:=33', stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if re.search(r'frame \d+, .*/s, .* lost, led 33, orientation', line):
-                process.send_signal(signal.SIGINT)
-        assert process.wait() == 0, ''.join(lines)
-    assert re.match(r'Panel: http://127.0.0.1:\d+/$', lines[0]), 'the address comes first'
-    text = ''.join(lines)
+        text = read_and_interrupt(
+            process, process.stdout.fileno(), lambda text: state.search(text) is not None)
+        assert process.wait(PATIENCE) == 0, text
+    assert re.match(r'Panel: http://127.0.0.1:\d+/\n', text), 'the address comes first'
     assert 'ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST' in text and 'setup.bash' in text
     assert 'scope 0, panel 0' in text, text
 
@@ -119,24 +152,14 @@ def test_make_run_with_a_session_of_two_scopes_on_a_narrow_terminal(tmp_path: Pa
                    for name, led in (('left', 3.0), ('right', 4.0))]}))
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
-    with subprocess.Popen(
-            [sys.executable, ROOT / 'tools' / 'run.py', '--session', file],
-            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as process:
+    states = [re.compile(rf'/{name}: frame \d+, .*, led {led}, orientation')
+              for name, led in (('left', 3), ('right', 4))]
+    with running('--session', file, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
-        text = ''
-        told = False
-        while True:
-            try:
-                text += os.read(ours, 65536).decode(errors='replace')
-            except OSError:  # the other end is closed
-                break
-            seen = [re.search(rf'/{name}: frame \d+, .*, led {led}, orientation', text)
-                    for name, led in (('left', 3), ('right', 4))]
-            if all(seen) and not told:
-                told = True
-                process.send_signal(signal.SIGINT)
+        text = read_and_interrupt(
+            process, ours, lambda text: all(state.search(text) for state in states))
         os.close(ours)
-        assert process.wait() == 0, text
+        assert process.wait(PATIENCE) == 0, text
     assert re.search(r'Ended, with exit status: session 0, panel 0\.\s*$', text), (
         'the end is the last line, and no state is shown that is over')
 

@@ -23,6 +23,7 @@ from node_process import NodeProcess, scope_node
 import psutil
 import pytest
 from recording_sessions import messages, only_bag, RECORDERS, Session, SIMULATED, write_session
+from small_disk import small_disk
 
 PROMISED_S = 6.0
 SPAWN = 4  # times that the machine needs to start a Python that imports rclpy, at the most
@@ -34,19 +35,6 @@ PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
 ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """Mount a file system of its own; skips visibly where that is not allowed."""
-    folder.mkdir()
-    if subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={megabytes}m', 'none', folder],
-                      capture_output=True).returncode:
-        pytest.skip('no file system of limited size can be mounted here')
-    try:
-        yield folder
-    finally:
-        subprocess.run(['umount', '-l', folder], check=True)
 
 
 @contextlib.contextmanager

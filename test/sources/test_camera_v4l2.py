@@ -45,6 +45,11 @@ def rig(tmp_path: Path) -> Iterator[VirtualDaq]:
         yield plugged_in
 
 
+def only(pixel_format: str) -> BoxConfig:
+    """Return a camera that offers one pixel format; UYVY is one that OpenCV has to read."""
+    return uvc_camera(offers=[Offer(pixel_format, WIDTH, HEIGHT)], rate=FAST)
+
+
 @contextlib.contextmanager
 def opened(
     device: str = '', stop: Event | None = None, **request: object,
@@ -236,12 +241,19 @@ def test_what_is_not_asked_for_stays_where_it_can(
 
 
 def test_a_camera_of_another_pixel_format_is_left_to_opencv(tmp_path: Path) -> None:
-    config = uvc_camera(offers=[Offer('UYVY', WIDTH, HEIGHT)], rate=FAST)
-    with VirtualDaq(tmp_path, [config]) as rig, opened(width=WIDTH) as source:
-        frame = read(source)
-        assert frame.sequence is None and frame.stamp_source is StampSource.BUFFER
-        assert any(np.array_equal(frame.image, image) for image in shown(config, 0))
-        source.close()
+    config = only('UYVY')
+    with VirtualDaq(tmp_path, [config]) as rig:
+        with opened(width=WIDTH) as source:
+            frames = [read(source) for _ in range(50)]
+        images = shown(config, 0)
+        records = {int(record['reported_ns']) // 1000: record for record in rig.box.frames}
+        for frame in frames:
+            assert frame.sequence is None and frame.stamp_source is StampSource.BUFFER
+            assert frame.stamp_ns < frame.receive_ns
+            record = records[frame.stamp_ns // 1000]
+            assert record['status'] == Status.DELIVERED
+            assert np.array_equal(frame.image, images[record['frame'] % len(images)])
+        assert len({frame.stamp_ns for frame in frames}) == 50
         with pytest.raises(ConfigurationError, match='does not give 640 x any height, only'), \
                 opened(width=640):
             pass
@@ -271,21 +283,58 @@ def test_a_box_can_be_opened_as_a_camera_if_it_is_named(tmp_path: Path) -> None:
             read(source)
 
 
-@pytest.mark.parametrize('fault', [Fault.STAMP_ZERO, Fault.STAMP_NONE])
+@pytest.mark.parametrize('pixel_format, fault', [
+    ('YUYV', Fault.STAMP_ZERO), ('YUYV', Fault.STAMP_NONE), ('UYVY', Fault.STAMP_ZERO)])
 def test_stamps_that_are_none_are_replaced_by_the_arrival(
-        fault: Fault, rig: VirtualDaq) -> None:
-    rig.box.always(fault)
-    with opened() as source:
-        frame = read(source)
+        pixel_format: str, fault: Fault, tmp_path: Path) -> None:
+    with VirtualDaq(tmp_path, [only(pixel_format)]) as rig:
+        rig.box.always(fault)
+        with opened() as source:
+            frame = read(source)
     assert frame.stamp_source is StampSource.ARRIVAL
     assert frame.stamp_ns == frame.receive_ns
 
 
-def test_a_frozen_camera_is_lost(rig: VirtualDaq) -> None:
-    with opened() as source:
-        rig.box.freeze()
-        read_until_lost(source)
-    assert not rig.box.busy
+READ_UNTIL_LOST = """
+import sys
+from threading import Event
+from miniscope_ros.errors import DeviceLost
+from miniscope_ros.model import Reason
+from miniscope_ros.sources.camera import CameraSource
+source = CameraSource(Event(), sys.argv[1])
+source.open(Reason.START)
+print('open', flush=True)
+try:
+    while True:
+        source.read(0.5)
+except DeviceLost:
+    print('lost')
+source.close()
+"""
+
+
+@pytest.mark.parametrize('pixel_format', ['YUYV', 'UYVY'])
+def test_a_frozen_camera_is_lost_before_opencvs_own_ten_seconds(
+        pixel_format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # In processes of their own: OpenCV looks at its time-out once, before the first capture. The
+    # camera of the patient one freezes first, and yet the other is lost while it still waits.
+    # Another test may have opened a camera in this process, which sets it for what it starts.
+    monkeypatch.delenv('OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT', raising=False)
+    with VirtualDaq(tmp_path, [only('UYVY'), only(pixel_format)]) as rig:
+        ours = rig.popen('-c', READ_UNTIL_LOST, '2')
+        monkeypatch.setenv('OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT', '10')
+        patient = rig.popen('-c', READ_UNTIL_LOST, '0')
+        try:
+            for process, box in zip((patient, ours), rig.boxes, strict=True):
+                assert process.stdout is not None and process.stdout.readline() == 'open\n'
+                box.freeze()
+            assert ours.communicate(timeout=PATIENCE)[0] == 'lost\n' and ours.returncode == 0
+            assert patient.poll() is None
+        finally:
+            for process in (ours, patient):
+                process.kill()
+                process.communicate()
+        assert not rig.boxes[1].busy
 
 
 def test_a_slow_camera_is_not_taken_for_lost(tmp_path: Path) -> None:

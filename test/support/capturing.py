@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 import math
 from pathlib import Path
@@ -21,6 +21,7 @@ from miniscope_ros.daq.catalogue import load_catalogue
 from miniscope_ros.model import Evidence, SourceInfo, StampSource
 from miniscope_ros.sources.miniscope import MiniscopeSource
 from miniscope_ros.sources.registry import make_daq
+import numpy as np
 from virtual_daq import Box, BoxConfig, Fault, VirtualDaq
 from virtual_daq import Status as Fate
 
@@ -31,13 +32,14 @@ BAD_STAMP = Fault.STAMP_ZERO | Fault.STAMP_BACK | Fault.STAMP_FAR | Fault.STAMP_
 SENDING = 50_000_000  # [ns], what sending a value takes at most, with the rests it needs
 CONTROLS = ('led', 'led2', 'focus', 'gain', 'frame_rate')  # of a frame's record
 V4 = load_catalogue()['Miniscope_V4_BNO']
+NO_IMAGE = np.empty((0, 0), np.uint8)
 
 
 @dataclass
 class Told:
     """What was told of one frame."""
 
-    frame: Frame
+    frame: Frame  # without its image
     number: int  # which of the box's frames it is, read from its pixels
     stamp_ns: int  # on the monotonic clock
     stamp_source: StampSource
@@ -72,7 +74,9 @@ class Ear:
         self.at_frame(frame)
         if self.keep_frames:
             with self._changed:
-                self.frames.append(Told(frame, number, sample.stamp_ns, sample.stamp_source))
+                # The image is valid until the next frame, and one is the memory of a whole stream.
+                kept = replace(frame, sample=replace(sample, image=NO_IMAGE))
+                self.frames.append(Told(kept, number, sample.stamp_ns, sample.stamp_source))
                 self._changed.notify_all()
 
     def on_change(self, change: Change) -> None:

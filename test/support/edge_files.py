@@ -18,11 +18,10 @@ START = -RATE_HZ  # the number of the first sample of Intan: it has a second bef
 STREAM = 'Acquisition_Board-100.Rhythm Data'
 
 
-def levels(edges_s: Times, rate_hz: float = RATE_HZ, samples: int = 0) -> Any:
+def levels(edges_s: Times) -> Any:
     """Return 0 or 1 for each sample, up to a second after the last edge."""
-    places = np.ceil(edges_s * rate_hz).astype(np.int64)
-    samples = samples or int(places[-1] + rate_hz)
-    changes = np.zeros(samples, np.int64)
+    places = np.ceil(edges_s * RATE_HZ).astype(np.int64)
+    changes = np.zeros(int(places[-1] + RATE_HZ), np.int64)
     np.add.at(changes, places, 1)
     return np.cumsum(changes) % 2
 
@@ -67,11 +66,10 @@ def write_open_ephys(root: Path, edges_s: Times, version: str = '0.6', *, lines:
 def write_spikeglx(folder: Path, edges_s: Times, kind: str = 'nidq') -> Path:
     """Write XA1 and bit 3 of XD0 of a card, or bit 6 of SY0 of a probe; return the .meta file."""
     level = levels(edges_s)
-    other = levels(edges_s[::500], samples=len(level))
     noise = np.random.default_rng(2).normal(0, 50, len(level))
     if kind == 'nidq':
         stem, rate, names = 'run_g0_t0.nidq', 'niSampRate', ('XA0', 'XA1', 'XD0')
-        columns = [noise, analogue(level, 100, 20_000), level << 3 | (other << 1) & 0]
+        columns = [noise, analogue(level, 100, 20_000), level << 3]
     else:
         stem, rate, names = 'run_g0_t0.imec0.ap', 'imSampRate', ('AP0', 'AP1', 'SY0')
         columns = [noise, noise, level << 6]

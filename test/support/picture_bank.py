@@ -56,7 +56,8 @@ class Places:
 
     def __init__(self, bank: Image, expected: list[Content]) -> None:
         self.frames: list[tuple[int, Content]] = []  # place in the bank and what was told
-        self._wrong: list[int] = []  # which of these are not as expected
+        self._judged: list[int] = []  # which of these could be compared
+        self._wrong: list[int] = []  # which of them are not as expected
         self._bank = bank
         self._expected = expected
         self._place = -1
@@ -70,16 +71,21 @@ class Places:
         follows = not lost and self._place >= 0
         self._place = place
         self.frames.append((place, content))
-        if follows and content is not self._expected[place]:
-            self._wrong.append(len(self.frames) - 1)
+        if follows:
+            self._judged.append(len(self.frames) - 1)
+            if content is not self._expected[place]:
+                self._wrong.append(len(self.frames) - 1)
 
-    def wrong(self, lit: int) -> list[tuple[int, Content]]:
+    def judge(self, lit: int) -> tuple[int, list[tuple[int, Content]]]:
         """
-        Return what is not as expected, of so many frames that began under the light.
+        Judge so many frames, which began under the light.
 
-        What begins after LED dark was sent may be half lit: it can neither be dark nor repeat.
+        Return how many of them could be compared, and those that are not as expected: what was
+        lost before a frame may be what it repeats. What begins after LED dark was sent may be
+        half lit: it can neither be dark nor repeat.
         """
-        return [self.frames[number] for number in self._wrong if number < lit]
+        return (sum(number < lit for number in self._judged),
+                [self.frames[number] for number in self._wrong if number < lit])
 
     @property
     def faults(self) -> dict[Content, int]:

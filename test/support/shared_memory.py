@@ -52,14 +52,24 @@ def remove_noted(*, at_end: bool = False) -> None:
         _noted.clear()
 
 
-def files_of(pid: int) -> Iterator[str]:
-    """Yield the files that a process has mapped or open; none if it has ended."""
+def files_of(pid: int, *, deleted: bool = False) -> Iterator[str]:
+    """
+    Yield the files that a process has mapped or open; none if it has ended.
+
+    With deleted, those are among them that somebody has removed under the process.
+    """
+    for path in _paths_of(pid):
+        if deleted:
+            path = path.removesuffix(' (deleted)')  # as the kernel marks them
+        if NAMES.match(path):
+            yield path
+
+
+def _paths_of(pid: int) -> Iterator[str]:
     with contextlib.suppress(OSError):
         for line in Path(f'/proc/{pid}/maps').read_text(errors='replace').splitlines():
-            if FOLDER in line and NAMES.match(path := line[line.index(FOLDER):]):
-                yield path
+            if FOLDER in line:
+                yield line[line.index(FOLDER):]
         for descriptor in os.listdir(f'/proc/{pid}/fd'):
             with contextlib.suppress(OSError):
-                path = os.readlink(f'/proc/{pid}/fd/{descriptor}')
-                if NAMES.match(path):
-                    yield path
+                yield os.readlink(f'/proc/{pid}/fd/{descriptor}')

@@ -13,6 +13,7 @@ import subprocess
 
 from box_client import Client, Connect, FAST, MakeRig, raised
 import cv2
+from handles import handles, left_since
 from miniscope_ros.transports import v4l2_abi as abi
 from miniscope_ros.transports import v4l2_controls as controls
 import numpy as np
@@ -265,18 +266,19 @@ def test_a_child_process_leaves_the_parents_stream_alone(
 def test_nothing_is_left_behind(make_rig: MakeRig) -> None:
     rig = make_rig()
 
-    def cycle() -> tuple[int, int, int]:
+    def cycle() -> int:
         client = Client(rig.box.path).start()
         client.frame()
         client.stop()
         client.close()
         rig.box.plug()
-        return (len(os.listdir('/proc/self/fd')), len(os.listdir('/proc/self/task')),
-                Path('/proc/self/maps').read_text().count('virtual_daq'))
+        return Path('/proc/self/maps').read_text().count('virtual_daq')
 
-    first = cycle()
+    mapped = cycle()
+    before = handles()
     for _ in range(20):
-        assert cycle() == first
+        assert cycle() == mapped
+        assert not left_since(before)
 
 
 def test_the_boxes_own_cpu_time_is_known(make_rig: MakeRig, connect: Connect) -> None:

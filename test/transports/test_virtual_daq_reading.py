@@ -124,6 +124,21 @@ def test_trigger_input(make_rig: MakeRig, connect: Connect) -> None:
         assert client.read(controls.GAMMA) == [level]
 
 
+def test_trigger_input_from_a_frame_on(make_rig: MakeRig, connect: Connect) -> None:
+    rig = make_rig(kernel='fixed_firmware')
+    client = connect(rig)
+    client.start()
+    box = rig.box
+    for level, ahead in ((1, 5), (0, -1)):
+        box.wait_frames(2)
+        at = box.frame + ahead
+        box.trigger(level, at=at)
+        box.wait(lambda: box.state['inputs_at'] == 0)
+        assert box.inputs_changed >= at
+        assert (box.inputs_changed > at) or ahead > 0, 'a frame that is over has its inputs'
+        assert client.read(controls.GAMMA) == [level]
+
+
 def test_open_ephys_commands_and_telemetry(make_rig: MakeRig, connect: Connect) -> None:
     rig = make_rig(open_ephys=True, unit_version=(1, 2, 3))
     client = connect(rig)

@@ -171,6 +171,7 @@ enum protocol_fault {  // in the fault log
     F(u32, inputs)              /* digital inputs; bit 0 is the trigger */                       \
     F(u32, inputs_next)         /* what they become */                                           \
     F(u64, inputs_at)           /* from the frame of this number on; 0: never */                 \
+    F(u64, inputs_changed)      /* number of the frame from which on they were so indeed */      \
     F(u32, looped)              /* the sync output drives the trigger input */                   \
     F(i32, frozen)                                                                               \
     F(i32, link)                /* enum link_mode */                                             \

@@ -284,6 +284,11 @@ class Box:
         return int(self.state['frame'])
 
     @property
+    def inputs_changed(self) -> int:
+        """Return the number of the frame with which the inputs were set last by trigger(at=)."""
+        return int(self.state['inputs_changed'])
+
+    @property
     def sync_toggles(self) -> int:
         """Return the edges on the sync output since the box was made."""
         return int(self.state['sync_toggles'])
@@ -411,7 +416,11 @@ class Box:
         self.state['covered'] = covered
 
     def trigger(self, levels: int, at: int = 0) -> None:
-        """Set the digital inputs, from frame at on or now; bit 0 is the trigger."""
+        """
+        Set the digital inputs, from frame at on or now; bit 0 is the trigger.
+
+        Where frame at is already over they change with the next one: see inputs_changed.
+        """
         if at:
             self.state['inputs_next'] = levels
             self.state['inputs_at'] = at

@@ -123,6 +123,7 @@ static bool begin_end(struct handle *h, struct frame_record *r, i64 period)
     struct state *s = h->box.state;
     if (s->inputs_at && s->frame >= s->inputs_at) {
         s->inputs = s->inputs_next;
+        s->inputs_changed = s->frame;  // a late client's command comes after its frame
         s->inputs_at = 0;
     }
     r->faults = frame_faults(h, r->stamp_ns);
