@@ -217,6 +217,12 @@ def test_files_of_one_number_that_nothing_tells_apart_are_refused(
     assert 'have the same number' in str(refused.value)
 
 
+def test_digits_that_no_program_writes_name_no_file_of_a_recording(tmp_path: Path) -> None:
+    folder = write_miniscope_daq(tmp_path / 'scope', scenes(2), [0, 50])
+    write_avi(folder / '\N{ARABIC-INDIC DIGIT ZERO}.avi', scenes(2), 'FFV1')
+    assert times_ms(folder) == [0, 50]
+
+
 # Folders in folders
 
 def test_a_folder_with_a_recording_is_that_one_and_not_one_below_it(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ _ORIENTATION = 'headOrientation.csv'
 _TIME = 'Time Stamp (ms)'
 _COUNT = 'DAQ Frame Number'
 _UNKNOWN_COUNT = -1
-_VIDEO = re.compile(r'\d{1,18}\.avi')
+_VIDEO = re.compile(r'[0-9]{1,18}\.avi')
 _DEFAULT_FRAMES_PER_FILE = 1000
 
 
