@@ -4,6 +4,18 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+_UNCLEAR_FRAMES = 10
+"""Frames in a row that show a loss whatever their stamps are."""
+
+
+class _Frame(NamedTuple):
+    """What one frame shows."""
+
+    losses: int
+    clear: bool
+
 
 class HeldLoss:
     """
@@ -14,39 +26,48 @@ class HeldLoss:
     """
 
     def __init__(self) -> None:
-        self._shown: list[int] = []
+        self._shown: list[_Frame] = []
 
     @property
     def pending(self) -> int:
         """Return how many losses the last frame shows that are not reported."""
-        return self._shown[-1] if self._shown else 0
+        return self._shown[-1].losses if self._shown else 0
 
     def new(self, shown: int) -> int:
         """Return how many of the losses that a frame shows the frame before it did not show."""
         return shown - self.pending
 
-    def add(self, shown: int, needed: int) -> int:
+    def add(self, shown: int, needed: int, *, clear: bool = True) -> int:
         """
         Take in how many unreported losses a frame shows; return how many of them to report.
 
-        These are as many as each of the last frames shows, needed being the number of frames,
-        this one included, that have to agree.
+        These are as many as each of the last frames shows, this one included, back to the one
+        with which as many clear frames agree as are needed. clear says whether this frame is one:
+        its stamp is where a frame is due. Beside one that is not it takes one more. Ten frames
+        that are not clear agree, too.
         """
         if shown <= 0:
             self._shown.clear()
             return 0
-        self._shown.append(shown)
-        agreed = min(self._shown[-needed:]) if len(self._shown) >= needed else 0
+        self._shown.append(_Frame(shown, clear))
+        agreed = self._agreed(needed)
         self.report(agreed)
         return agreed
 
+    def _agreed(self, needed: int) -> int:
+        clear = [n for n, frame in enumerate(self._shown) if frame.clear]
+        needed += len(clear) < len(self._shown)
+        first = clear[-needed] if len(clear) >= needed else len(self._shown)
+        if len(self._shown) >= _UNCLEAR_FRAMES:
+            first = min(first, len(self._shown) - _UNCLEAR_FRAMES)
+        return min((frame.losses for frame in self._shown[first:]), default=0)
+
     def report(self, count: int) -> None:
         """Note that so many losses are reported: no frame shows them any more."""
-        left = [shown - count for shown in self._shown]
+        left = [frame._replace(losses=frame.losses - count) for frame in self._shown]
         # What counts is an unbroken run of frames up to the last one.
-        while left and min(left) <= 0:
-            del left[:next(n for n, shown in enumerate(left) if shown <= 0) + 1]
-        self._shown = left
+        gone = [n for n, frame in enumerate(left) if frame.losses <= 0]
+        self._shown = left[gone[-1] + 1 if gone else 0:]
 
     def clear(self) -> None:
         """Forget all."""

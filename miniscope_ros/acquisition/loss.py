@@ -21,12 +21,8 @@ _NEAR_FRAMES = 4
 _ONE_BY_TIME_FRAMES = 2
 """Frames with valid stamps that have to show a loss of one frame: it and the next one."""
 
-_LATE_FRAMES = 3
-"""
-The same, where a stamp is between two frames, and the others are too even for that to be jitter.
-
-And while so few intervals are known that the period may be off by a part of itself.
-"""
+_UNSETTLED_FRAMES = 3
+"""The same while so few intervals are known that the period may be off by a part of itself."""
 
 _UNCERTAIN_FRAMES = 3
 """
@@ -46,16 +42,23 @@ _LATE_PERIODS = 0.1
 
 _CLEAN_PERIODS = 0.06
 """
-Periods by which a time of arrival may be off the place of a frame and count as a frame's time.
+Periods by which a stamp may be off the place of a frame and count as that of a frame in time.
 
 At 30 frames/s that is 2 ms: twice what times in whole milliseconds are off.
 """
 
-_CLEAN_JITTERS = 1.5
+_CLEAN_JITTERS = 1.8
 """The same in half widths of the intervals' middle 90 %; a quarter of a period at most."""
 
 _LATE_JITTERS = 4.0
 """The same in half widths of the intervals' middle 90 %: 6.6 standard deviations."""
+
+_EVEN_PERIODS = 0.125
+"""
+Half width of the intervals' middle 90 %, up to which a stamp between two frames shows to be late.
+
+At 60 frames/s that is 1.3 ms of jitter.
+"""
 
 _BOUND_JITTER_PERIODS = 0.35
 """Up to this jitter the number of frames in an interval is certain (2 ms at 60 frames/s: 0.2)."""
@@ -256,7 +259,8 @@ class LossAccount:
         fit = self.period.fit
         period_ns = self.period.ns if fit is None else fit.period_ns
         periods = (stamp_ns - self._smooth_ns) / period_ns
-        limit = max(_CLEAN_PERIODS, min(_CLEAN_JITTERS * self.period.jitter_ns / period_ns, 0.25))
+        jitter_ns = self.period.usual_jitter_ns
+        limit = max(_CLEAN_PERIODS, min(_CLEAN_JITTERS * jitter_ns / period_ns, 0.25))
         return abs(round(periods) - periods) < limit
 
     def _elapsed(self, stamp_ns: int) -> tuple[float, float]:
@@ -313,11 +317,12 @@ class LossAccount:
             needed = self._needed_arrivals(shown)
         elif self._by_time.new(excess) > 1 and not shown.late:
             needed = 1
-        elif shown.late or not self.period.settled:
-            needed = _LATE_FRAMES
+        elif not self.period.settled:
+            needed = _UNSETTLED_FRAMES
         else:
             needed = _ONE_BY_TIME_FRAMES
-        agreed = self._agree(excess, needed)
+        agreed = self._agree(excess, needed, clear=self._is_clear(
+            shown, predicted=predicted, arrival=arrival))
         if not arrival or not shown.has_counter:
             self._by_counter.clear()
             return certain + agreed
@@ -330,11 +335,20 @@ class LossAccount:
         """Return how many times of arrival have to agree."""
         if shown.has_counter and shown.counter < shown.time:
             return _AGAINST_COUNTER_FRAMES
-        return _UNCERTAIN_FRAMES if self._distrust or not shown.clean else _ONE_BY_TIME_FRAMES
+        return _UNCERTAIN_FRAMES if self._distrust else _ONE_BY_TIME_FRAMES
 
-    def _agree(self, excess: int, needed: int) -> int:
+    def _is_clear(self, shown: _Shown, *, predicted: bool, arrival: bool) -> bool:
+        """Return whether a frame's stamp cannot be known to be a late one."""
+        period = self.period
+        if shown.clean or predicted or not period.settled:
+            return True
+        if arrival:
+            return shown.has_counter and shown.counter < shown.time  # which is believed more
+        return period.usual_jitter_ns > _EVEN_PERIODS * period.ns
+
+    def _agree(self, excess: int, needed: int, *, clear: bool) -> int:
         if needed > 1:
-            return self._by_time.add(excess, needed)
+            return self._by_time.add(excess, needed, clear=clear)
         self._by_time.clear()
         return max(0, excess)
 

@@ -45,10 +45,12 @@ def open_recording(path: str) -> Recording:
         raise DeviceError(f'no recording is named; {expected}')
     place = Path(os.path.abspath(os.path.expanduser(path)))
     try:
-        for known in FORMATS:
-            if known.recognise(place):
-                _check_alone(place)
-                return known.read(place)
+        found = _formats(place)
+        if found:
+            _check_alone(place, found)
+            recording = found[0].read(place)
+            recording.warnings += _left_out(place, found)
+            return recording
         if not place.exists():
             raise DeviceError(f'{_missing(place)}; {expected}')
         empty = place.is_dir() and not any(place.iterdir())
@@ -61,17 +63,38 @@ def open_recording(path: str) -> Recording:
                       f'{expected}')
 
 
-def _check_alone(place: Path) -> None:
+def _formats(place: Path) -> list[Format]:
+    """Return the formats of which a path is a recording; a folder above one only if it is none."""
+    found = [known for known in FORMATS if known.recognise(place)]
+    itself = [known for known in found if not _is_above(place, known)]
+    return itself or found
+
+
+def _is_above(place: Path, known: Format) -> bool:
+    """Return whether a folder is recognised by the folders of devices in it."""
+    return known.recognise is miniscope_daq.recognise and not miniscope_daq.holds_recording(place)
+
+
+def _check_alone(place: Path, found: list[Format]) -> None:
     """Raise DeviceError for a folder above a device's and above recordings of other programs."""
-    if not place.is_dir() or any(known.recognise(place) for known in FORMATS
-                                 if known.recognise is not miniscope_daq.recognise):
+    if not _is_above(place, found[0]):
         return
     devices = miniscope_daq.device_folders(place)
-    others = [] if place in devices else [
-        child for child in sorted(place.iterdir()) if child not in devices
-        and child.is_dir() and any(known.recognise(child) for known in FORMATS)]
+    others = [child for child in sorted(place.iterdir()) if child not in devices
+              and child.is_dir() and any(known.recognise(child) for known in FORMATS)]
     if others:
         raise DeviceError(f'{place} is above {_several([*devices, *others])}; name one of them')
+
+
+def _left_out(place: Path, found: list[Format]) -> list[str]:
+    """Return what of a folder is not played, besides the recording that was named."""
+    texts = [f'{place} holds {other.description}, too, which is not played' for other in found[1:]]
+    # A Syntalos folder has all that it recorded in folders below.
+    whole = found[0].recognise is syntalos.recognise or _is_above(place, found[0])
+    below = [] if whole or not place.is_dir() else list(_below(place, depth=1))
+    if below:
+        texts.append(f'what is below {place} is not played: {_several(below)}; name it to play it')
+    return texts
 
 
 def _missing(place: Path) -> str:

@@ -7,6 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from miniscope_ros.recordings.wrong_times import (
+    LONGEST_RUN,
+    stuck,
+    wrong_beginning,
+    wrong_run,
+)
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,7 +33,14 @@ No program that records goes on after a minute without frames; it stops with an 
 """
 
 _OUTLIERS = 5
-"""Up to this many wrong times in a row are outliers; more of them are another timeline."""
+"""
+Up to this many wrong times in a row need nothing but a right one after them.
+
+More of them have to be told from a gap (see wrong_times).
+"""
+
+_SEEN = LONGEST_RUN + 3
+"""Times that are looked at together."""
 
 _LONG_INTERVALS = 1.5
 """An interval that is longer than this, in median ones, may end with a wrong time."""
@@ -43,9 +56,9 @@ def rising_ns(
     Return times [ns] that rise by at least 1 us from frame to frame, and what was changed.
 
     Where the recorded clock was set back, or forward by more than a minute, time goes on by the
-    median interval. A wrong time costs its own frame: it is replaced by one between those before
-    and after it. Programs that write whole milliseconds give two frames that arrived together the
-    same time: the second one is moved up.
+    median interval. A wrong time costs its own frame, also where up to 1000 in a row are wrong: it
+    is replaced by one between those before and after it. Programs that write whole milliseconds
+    give two frames that arrived together the same time: the second one is moved up.
 
     Parameters
     ----------
@@ -87,6 +100,7 @@ class _Repair:
         self._times = times
         self._longest_gap_ns = _LARGEST_NS if gaps_are_real else _LONGEST_GAP_NS
         self._interval_ns = _median_interval(times)
+        self._mean_ns = _mean_interval(times, self._interval_ns)
         self._result = times.copy()
         self._shift_ns = 0  # from the recorded times to those of the result
         self._outliers: list[int] = []
@@ -94,7 +108,9 @@ class _Repair:
 
     def repaired(self) -> tuple[NDArray[np.int64], list[str]]:
         """Return the times [ns], which may still be equal, and what was changed."""
-        done = 0
+        done = wrong_beginning(self._times, self._mean_ns)
+        self._outliers += range(done)
+        self._result[:done] = self._times[done] + self._multiples(-done, 0)
         for place in self._odd_places():
             if place < done:
                 continue
@@ -107,12 +123,17 @@ class _Repair:
         """Yield the frames before which the interval is not as usual, in order."""
         intervals = np.diff(self._times)
         odd = (intervals < -self._interval_ns) | (intervals > _LONG_INTERVALS * self._interval_ns)
+        repeated = stuck(self._times)[1:] & (intervals == 0)
+        odd |= repeated & ~np.append(False, repeated[:-1])  # the first of each run
         yield from (np.flatnonzero(odd) + 1).tolist()
 
     def _judge(self, place: int) -> int:
         """Repair the frame at a place if it has to be; return the first one to look at next."""
         before = int(self._result[place - 1])
         time = int(self._times[place]) + self._shift_ns
+        following = self._times[place:place + _SEEN] + self._shift_ns
+        if wrong := wrong_run(following, before, self._mean_ns):
+            return self._bridge(place, place + wrong, before)
         backward = time < before - self._interval_ns
         if backward or time - before > _LONG_INTERVALS * self._interval_ns:
             limit_ns = self._longest_gap_ns if backward else time - before
@@ -141,13 +162,25 @@ class _Repair:
         return place + first
 
     def _bridge(self, begin: int, end: int, before_ns: int) -> int:
-        """Spread the frames from begin to end evenly between their neighbours; return end."""
+        """
+        Give the frames from begin to end times between their neighbours; return end.
+
+        They come one mean interval after the other at most: what is left is a gap.
+        """
         count = end - begin
-        between_ns = int(self._times[end]) + self._shift_ns - before_ns
         self._outliers += range(begin, end)
-        for n in range(count):
-            self._result[begin + n] = before_ns + between_ns * (n + 1) // (count + 1)
+        steps = self._multiples(1, count + 1)
+        if end < len(self._times):
+            between_ns = int(self._times[end]) + self._shift_ns - before_ns
+            steps = np.minimum(steps, between_ns * np.arange(1, count + 1) // (count + 1))
+        self._result[begin:end] = before_ns + steps
         return end
+
+    def _multiples(self, begin: int, end: int) -> NDArray[np.int64]:
+        """Return so many mean intervals [ns]."""
+        multiples: NDArray[np.int64] = np.rint(
+            self._mean_ns * np.arange(begin, end)).astype(np.int64)
+        return multiples
 
     def _texts(self) -> Iterator[str]:
         if self._outliers:
@@ -165,6 +198,13 @@ def _median_interval(times: NDArray[np.int64]) -> int:
     intervals = np.diff(times)
     rising = intervals[(intervals > 0) & (intervals <= _LONGEST_GAP_NS)]
     return int(np.median(rising)) if rising.size else _LEAST_STEP_NS
+
+
+def _mean_interval(times: NDArray[np.int64], median_ns: int) -> float:
+    """Return the mean of the usual intervals [ns]: exact where times are in whole milliseconds."""
+    intervals = np.diff(times)
+    usual = intervals[np.abs(intervals - median_ns) < median_ns / 2]
+    return float(usual.mean()) if usual.size else float(median_ns)
 
 
 def pace(times_ns: NDArray[np.int64], frame_rate: float) -> tuple[int, float]:

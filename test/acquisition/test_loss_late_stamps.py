@@ -85,6 +85,29 @@ def test_two_late_stamps_in_a_row_are_no_loss(late: float) -> None:
         assert sum(stream.frames(60)) == 0
 
 
+@pytest.mark.parametrize('arrival', [False, True])
+@pytest.mark.parametrize('run', [1, 2, 3])
+@pytest.mark.parametrize('seed', range(5))
+def test_late_stamps_in_a_row_are_no_loss_and_hide_none(
+        seed: int, run: int, arrival: bool) -> None:
+    stream = warm(jitter_ms=0.3, arrival=arrival, sequence=False, seed=seed)
+    dice = random.Random(seed)
+    for _ in range(60):
+        assert sum(stream.frame(dice.uniform(0.6, 0.9)).lost for _ in range(run)) == 0
+        assert sum(stream.frames(dice.randrange(5, 40))) == 0
+        lost = dice.randrange(3)
+        stream.skip(lost)
+        assert sum(stream.frames(5)) == lost
+        assert sum(stream.frames(dice.randrange(5, 40))) == 0
+
+
+def test_a_stream_that_goes_on_between_two_places_has_lost_one_frame() -> None:
+    stream = warm()
+    assert sum(stream.frame(0.7).lost for _ in range(9)) == 0
+    assert stream.frame(0.7).lost == 1
+    assert sum(stream.frame(0.7).lost for _ in range(200)) == 0
+
+
 @pytest.mark.parametrize('lost', [1, 2, 10, 40])
 @pytest.mark.parametrize('jitter_ms', [0.0, 1.0, 2.0])
 @pytest.mark.parametrize('kind', ['at_the_source', 'on_the_way', 'unnumbered'])

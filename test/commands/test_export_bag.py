@@ -3,6 +3,7 @@
 """The command export_bag: what it refuses, leaves behind, reports, and costs."""
 from collections.abc import Callable
 import fcntl
+import json
 import os
 from pathlib import Path
 import pty
@@ -54,7 +55,7 @@ def test_an_existing_folder_is_replaced_only_by_force(
 
 def another_programs_recording(out: Path) -> str:
     write_miniscope_daq(out / 'scope', scenes(2), [0, 50])
-    return 'scope/0.avi'
+    return 'scope'
 
 
 def papers(out: Path) -> str:
@@ -66,7 +67,7 @@ def papers(out: Path) -> str:
 def a_result_beside_the_export(out: Path) -> str:
     (out / 'miniscope' / 'minian.zarr').mkdir(parents=True)
     (out / 'miniscope' / 'minian.zarr' / '0').write_text('a day of computing')
-    return 'miniscope/minian.zarr/0'
+    return 'miniscope/minian.zarr'
 
 
 def a_changed_file(out: Path) -> str:
@@ -129,13 +130,53 @@ def test_an_empty_folder_is_filled(bag: Path, tmp_path: Path) -> None:
     assert main([str(bag), str(tmp_path / 'out')]) == DONE
 
 
-@pytest.mark.parametrize('out', ['bag', '.'])
+@pytest.mark.parametrize('out, found', [
+    ('bag', 'but bag_0.mcap, metadata.yaml'), ('.', 'but bag'), ('/', 'but ')])
 def test_force_deletes_no_recording(
-        bag: Path, tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]) -> None:
+        bag: Path, tmp_path: Path, out: str, found: str,
+        capsys: pytest.CaptureFixture[str]) -> None:
     before = (bag / 'bag_0.mcap').read_bytes()
     assert main([str(bag), str(tmp_path / out), '--force']) == FAILED
-    assert 'bag_0.mcap' in capsys.readouterr().err
+    assert f'no export.json of an export, {found}' in capsys.readouterr().err
     assert (bag / 'bag_0.mcap').read_bytes() == before
+
+
+_LIST_SCANS = """
+import os, sys
+from miniscope_ros.commands.export_bag import main
+bag, out = sys.argv[1:]
+sys.addaudithook(lambda event, arguments: event in ('os.scandir', 'os.listdir') and str(
+    arguments[0]).startswith(out) and print('scanned', os.path.relpath(arguments[0], out)))
+sys.exit(main([bag, out, '--force']))
+"""
+
+
+@pytest.mark.parametrize('exported', [False, True])
+def test_what_is_not_of_an_export_is_not_searched(
+        bag: Path, tmp_path: Path, exported: bool) -> None:
+    out = tmp_path / 'out'
+    if exported:
+        assert main([str(bag), str(out)]) == DONE
+    for number in range(3):
+        (out / f'results{number}' / 'many' / 'folders').mkdir(parents=True)
+    done = subprocess.run([sys.executable, '-c', _LIST_SCANS, str(bag), str(out)],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == FAILED and 'is not replaced' in done.stderr
+    scanned = {line.removeprefix('scanned ') for line in done.stdout.splitlines()}
+    assert '.' in scanned and scanned <= ({'.', 'miniscope'} if exported else {'.'})
+
+
+def test_a_list_of_files_elsewhere_deletes_nothing(
+        bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, precious = tmp_path / 'out', tmp_path / 'precious'
+    precious.write_text('data')
+    out.mkdir()
+    for name in ('../precious', str(precious), 'no/../../precious'):
+        (out / 'export.json').write_text(json.dumps(
+            {'program': 'miniscope_ros export_bag', 'files': {name: 4}}))
+        assert main([str(bag), str(out), '--force']) == FAILED
+        assert f'there is no {name}' in capsys.readouterr().err
+    assert precious.read_text() == 'data'
 
 
 def test_a_failed_export_keeps_what_was_there(bag: Path, tmp_path: Path) -> None:

@@ -230,6 +230,30 @@ def test_a_message_that_cannot_be_costs_itself(
     assert [float(row['Time Stamp (ms)']) for row in rows] == pytest.approx(times, abs=1)
 
 
+@pytest.mark.parametrize('wrong', [
+    lambda n: {'time_ms': 5.0}, lambda n: {'time_ms': 50_000.0 * (n % 2)},
+    lambda n: {'time_ms': 4000.0 - 100 * n}], ids=['equal', 'alternating', 'falling'])
+@pytest.mark.parametrize('count', [2, 6, 30])
+def test_wrong_times_in_a_row_divide_no_acquisition(
+        tmp_path: Path, run: Callable[..., Exported], count: int,
+        wrong: Callable[[int], dict[str, float]]) -> None:
+    class Wrong(Scope):
+        def messages(self, types: Any) -> Any:
+            for topic, stamp, message in super().messages(types):
+                if topic == 'frame_info' and 10 <= message.frame_index < 10 + count:
+                    for name, value in wrong(message.frame_index).items():
+                        setattr(message, name, value)
+                yield topic, stamp, message
+    scope = Wrong(frames=50, lost={12: 3})
+    status, _, errors = run(write_bag(tmp_path / 'bag', scope), tmp_path / 'out')
+    assert status == PARTLY
+    assert f'{count} messages have values that contradict those before and after' in errors
+    with (tmp_path / 'out' / 'miniscope' / 'frames.csv').open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [float(row['Time Stamp (ms)']) for row in rows] == pytest.approx(
+        [scope.time_ms(n) for n in range(50)], abs=1e-3)
+
+
 @pytest.mark.parametrize('text', ['[' * 100_000, '{"a":' * 100_000, '{"animal": M7}'],
                          ids=['deep list', 'deep object', 'no JSON'])
 def test_session_data_that_cannot_be_read_cost_themselves(

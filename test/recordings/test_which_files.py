@@ -187,6 +187,68 @@ def test_a_strange_file_is_left_out_and_named(tmp_path: Path, name: str) -> None
     assert any(name in warning for warning in recording.warnings)
 
 
+@pytest.mark.parametrize('digits, stranger', [(1, '00'), (1, '01'), (2, '0'), (2, '1')])
+def test_of_two_files_of_one_number_the_one_named_like_the_others_is_played(
+        tmp_path: Path, digits: int, stranger: str) -> None:
+    images = scenes(6)
+    folder = write_miniscope_daq(tmp_path / 'scope', images, range(0, 300, 50), per_file=2)
+    for file in sorted(folder.glob('*.avi')):
+        file.rename(folder / f'{int(file.stem):0{digits}}.avi')
+    write_avi(folder / f'{stranger}.avi', scenes(9)[7:], 'FFV1')
+    recording = open_recording(str(folder))
+    assert [frame.image.tobytes() for frame in recording.frames()] == [
+        image.tobytes() for image in images]
+    right = f'{int(stranger):0{digits}}.avi'
+    assert any(f'{stranger}.avi is not played: {right} has the same number' in warning
+               for warning in recording.warnings)
+
+
+@pytest.mark.parametrize('names', [['0', '00'], ['0', '1', '00', '01'], ['10', '010'],
+                                   ['0', '00', '000']])
+def test_files_of_one_number_that_nothing_tells_apart_are_refused(
+        tmp_path: Path, names: list[str]) -> None:
+    folder = write_miniscope_daq(tmp_path / 'scope', scenes(2), [0, 50])
+    for name in names:
+        write_avi(folder / f'{name}.avi', scenes(2), 'FFV1')
+    if '0' not in names:
+        (folder / '0.avi').unlink()
+    with pytest.raises(DeviceError, match=r'0\.avi and \d+\.avi') as refused:
+        open_recording(str(folder))
+    assert 'have the same number' in str(refused.value)
+
+
+def test_digits_that_no_program_writes_name_no_file_of_a_recording(tmp_path: Path) -> None:
+    folder = write_miniscope_daq(tmp_path / 'scope', scenes(2), [0, 50])
+    write_avi(folder / '\N{ARABIC-INDIC DIGIT ZERO}.avi', scenes(2), 'FFV1')
+    assert times_ms(folder) == [0, 50]
+
+
+# Folders in folders
+
+def test_a_folder_with_a_recording_is_that_one_and_not_one_below_it(tmp_path: Path) -> None:
+    pomidaq = tmp_path / 'pomidaq'
+    pomidaq.mkdir()
+    write_pomidaq(pomidaq, 'mouse', scenes(5), range(0, 250, 50))
+    bag = write_bag(tmp_path / 'bag', Scope(frames=6))
+    device = write_miniscope_daq(tmp_path / 'scope', scenes(4), range(0, 200, 50))
+    for folder, frames in ((pomidaq, 5), (bag, 6), (device, 4)):
+        below = write_miniscope_daq(folder / 'below', scenes(3), [0, 50, 100])
+        recording = open_recording(str(folder))
+        assert len(list(recording.frames())) == frames
+        assert any(f'what is below {folder} is not played: {below}' in warning
+                   for warning in recording.warnings)
+        assert len(times_ms(below)) == 3
+
+
+def test_a_second_recording_in_a_folder_is_named(tmp_path: Path) -> None:
+    folder = write_miniscope_daq(tmp_path / 'scope', scenes(4), range(0, 200, 50))
+    write_pomidaq(folder, 'mouse', scenes(5), range(0, 250, 50))
+    recording = open_recording(str(folder))
+    assert len(list(recording.frames())) == 4
+    assert any('holds a PoMiDAQ video' in warning for warning in recording.warnings)
+    assert len(times_ms(folder / 'mouse')) == 5
+
+
 # PoMiDAQ
 
 def slices(folder: Path, name: str, count: int, start_ms: int = 0) -> None:

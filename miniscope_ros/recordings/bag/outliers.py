@@ -1,6 +1,6 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Single values of frame_info that contradict the messages before and after."""
+"""Values of frame_info that contradict the messages before and after."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from miniscope_ros.recordings.bag.starts import SAME_START_NS, starts_ns
 import numpy as np
 from numpy.typing import NDArray
 
+_LONGEST_RUN = 1000
+"""Frames in a row that may have wrong stamps or times; more are another acquisition's."""
+
 
 def repair_outliers(frames: NDArray[Any]) -> int:
     """
-    Replace single damaged values of a table by what its neighbours determine, in its place.
+    Replace damaged values of a table by what their neighbours determine, in its place.
 
     A frame is judged where the frames before and after it have the same start (stamp less
-    time_ms) and numbers two apart.
+    time_ms) and its number is missing between theirs.
 
     Parameters
     ----------
@@ -47,17 +50,36 @@ def _neighbours_agree(frames: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _repair_times(frames: NDArray[Any], damaged: NDArray[np.bool_]) -> None:
-    """Repair stamps and times; of the two the one is wrong that is not between its neighbours."""
-    starts, index, stamps = starts_ns(frames), frames['frame_index'], frames['stamp']
-    off = np.zeros(len(frames), bool)
-    off[1:-1] = (np.abs(starts[1:-1] - starts[:-2]) > SAME_START_NS) & (
-        index[1:-1] == index[:-2] + np.uint64(1))
-    for row in np.flatnonzero(off & _neighbours_agree(frames)):
-        if stamps[row - 1] < stamps[row] < stamps[row + 1]:
-            frames['time_ms'][row] = (stamps[row] - starts[row - 1]) / 1e6
-        else:
-            frames['stamp'][row] = starts[row - 1] + round(frames['time_ms'][row] * 1e6)
-        damaged[row] = True
+    """
+    Repair stamps and times; of the two the one is wrong that is not between its neighbours.
+
+    Several in a row are repaired where the numbers of the frames go on and the start is the same
+    before and after them.
+    """
+    starts, stamps = starts_ns(frames), frames['stamp']
+    follows = np.append(False, frames['frame_index'][1:] == (
+        frames['frame_index'][:-1] + np.uint64(1)))
+    end = 0
+    for first in np.flatnonzero(np.abs(np.diff(starts)) > SAME_START_NS) + 1:
+        if first < end:
+            continue
+        end = _end_of_run(starts, follows, int(first))
+        latest = stamps[first - 1]
+        for row in range(first, end):
+            if latest < stamps[row] < stamps[end]:
+                frames['time_ms'][row] = (stamps[row] - starts[first - 1]) / 1e6
+            else:
+                frames['stamp'][row] = starts[first - 1] + round(frames['time_ms'][row] * 1e6)
+            latest = stamps[row]
+            damaged[row] = True
+
+
+def _end_of_run(starts: NDArray[np.int64], follows: NDArray[np.bool_], first: int) -> int:
+    """Return the first frame after one that has the start before it again; else the frame."""
+    near = slice(first, first + _LONGEST_RUN + 1)
+    goes_on = np.logical_and.accumulate(follows[near])
+    back = np.flatnonzero(goes_on & (np.abs(starts[near] - starts[first - 1]) <= SAME_START_NS))
+    return first + int(back[0]) if len(back) else first
 
 
 def _repair_numbers(frames: NDArray[Any], damaged: NDArray[np.bool_]) -> None:

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 import json
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 import shutil
 import signal
 from typing import Any
@@ -22,6 +23,8 @@ CONTENTS = 'export.json'
 
 _PROGRAM = 'miniscope_ros export_bag'
 _LARGEST_CONTENTS = 1 << 24  # bytes
+_NAMED = 3  # names in a message
+_LOOKED_AT = 1000  # names in a folder of which the first ones are named
 
 
 @contextmanager
@@ -57,9 +60,16 @@ def _replaced_files(out: Path, force: bool) -> list[str] | None:
         return None
     if not out.is_dir():
         raise ConfigurationError(f'{out} is a file, which is never replaced; choose another name')
-    if not any(out.iterdir()):
-        return None
-    found = _strangers(out)
+    try:
+        names = _first_names(out)
+        if not names:
+            return None
+        listed = _listed(out)  # first: a whole disk is refused as fast as one file
+        found = f'no {CONTENTS} of an export, but {names}'
+        if listed:
+            found = _first_change(out, listed)
+    except OSError as error:
+        raise ConfigurationError(f'{error.filename} cannot be read: {error.strerror}') from None
     if force and found:
         raise ConfigurationError(
             f'{out} is not replaced: --force replaces an unchanged export of this program only, '
@@ -67,30 +77,41 @@ def _replaced_files(out: Path, force: bool) -> list[str] | None:
     if not force:
         way = 'choose another name' + ('' if found else ', or replace it with --force')
         raise ConfigurationError(f'{out} exists; {way}')
-    return list(_listed(out))
+    return list(listed)
 
 
-def _strangers(folder: Path) -> str:
-    """Return in words what of a folder's content is not an unchanged export; '' if it is one."""
-    listed = _listed(folder)
-    present: dict[str, str] = {}
-    for place, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = Path(place, name)
-            relative = str(path.relative_to(folder))
-            if path.is_symlink():
-                present[relative] = f'{relative}, a link'
-            elif name in files:
-                known = listed.get(relative)
-                present[relative] = (
-                    '' if known == path.lstat().st_size or relative == CONTENTS
-                    else relative if known is None else f'{relative}, changed since')
-    found = sorted(text for text in present.values() if text)
-    found += sorted(f'no {name}' for name in listed.keys() - present.keys())
-    if not listed and not found:
-        found = [f'no {CONTENTS}']
-    rest = f' and {len(found) - 3} more' if len(found) > 3 else ''
-    return ', '.join(found[:3]) + rest
+def _first_names(folder: Path) -> str:
+    """Return some of the names in a folder, which may hold millions; '' where it is empty."""
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in islice(entries, _LOOKED_AT))
+    return ', '.join(names[:_NAMED]) + (', ..' if len(names) > _NAMED else '')
+
+
+def _first_change(folder: Path, listed: Mapping[str, int]) -> str:
+    """
+    Return in words the first thing that shows that an export was changed; '' where nothing does.
+
+    No folder is looked into that is not of the export.
+    """
+    folders = {str(parent) for name in listed for parent in PurePath(name).parents}
+    missing = set(listed)
+    waiting = [folder]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                path = Path(entry)
+                name = str(path.relative_to(folder))
+                if entry.is_symlink():
+                    return f'{name}, a link'
+                if entry.is_dir() and name in folders:
+                    waiting.append(path)
+                elif name in listed and entry.is_file():
+                    if listed[name] != entry.stat().st_size:
+                        return f'{name}, changed since'
+                    missing.discard(name)
+                elif name != CONTENTS:
+                    return name
+    return f'no {min(missing)}' if missing else ''
 
 
 def _listed(folder: Path) -> dict[str, int]:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 import math
 from pathlib import Path
 import re
@@ -22,7 +22,7 @@ _ORIENTATION = 'headOrientation.csv'
 _TIME = 'Time Stamp (ms)'
 _COUNT = 'DAQ Frame Number'
 _UNKNOWN_COUNT = -1
-_VIDEO = re.compile(r'\d{1,18}\.avi')
+_VIDEO = re.compile(r'[0-9]{1,18}\.avi')
 _DEFAULT_FRAMES_PER_FILE = 1000
 
 
@@ -38,16 +38,17 @@ def read(path: Path) -> TimedVideo:
         names = ', '.join(str(folder) for folder in folders)
         raise DeviceError(f'{path} holds recordings of several devices; name one of: {names}')
     folder = folders[0]
-    videos = _videos(folder)
-    if not videos:
+    files = _videos(folder)
+    if not files:
         raise DeviceError(f'{folder}: no video (0.avi, 1.avi, ..) beside {_STAMPS}')
     if not (folder / _STAMPS).exists():
         raise DeviceError(f'{folder}: {_STAMPS} is missing')
 
     stamps = Table(folder / _STAMPS, ',')
+    warnings = stamps.warnings
+    videos = _by_number(folder, files, warnings)
     has_counter = stamps.has(_COUNT)
     times, *counts = stamps.columns(_TIME, *([_COUNT] if has_counter else []))
-    warnings = stamps.warnings
     metadata = Metadata(folder, warnings)
     session = Metadata(folder.parent, warnings)
     tables = Tables(
@@ -64,17 +65,58 @@ def read(path: Path) -> TimedVideo:
     return TimedVideo('Miniscope-DAQ', folder, parts, opencv_decoder(present), tables)
 
 
-def _videos(folder: Path) -> dict[int, Path]:
-    """Return the videos by their numbers, which some programs write with zeros before them."""
-    files = sorted(file for file in folder.iterdir() if _VIDEO.fullmatch(file.name))
-    return {int(file.stem): file for file in files}
+def holds_recording(path: Path) -> bool:
+    """Return whether a folder is that of a device, not one above it."""
+    return (path / _STAMPS).exists() or bool(_videos(path))
+
+
+def _videos(folder: Path) -> list[Path]:
+    """Return the files with a number for a name."""
+    return sorted(file for file in folder.iterdir() if _VIDEO.fullmatch(file.name))
+
+
+def _by_number(folder: Path, files: Sequence[Path], warnings: list[str]) -> dict[int, Path]:
+    """
+    Return the videos by their numbers, which some programs write with zeros before them.
+
+    Of two files of one number that one is taken whose name is written as those of the others;
+    DeviceError where they do not tell.
+    """
+    named: dict[int, list[Path]] = {}
+    for file in files:
+        named.setdefault(int(file.stem), []).append(file)
+    alone = [same[0].stem for same in named.values() if len(same) == 1]
+    videos = {}
+    for number, same in named.items():
+        like = same if len(same) == 1 else _written_alike(same, alone)
+        if len(like) != 1:
+            raise DeviceError(
+                f'{folder} holds {" and ".join(file.name for file in same)}, which have the same '
+                'number: one of them is of another recording; move it elsewhere')
+        videos[number] = like[0]
+        warnings += [f'{folder}: {file.name} is not played: {videos[number].name} has the same '
+                     'number, and its name is written as those of the others'
+                     for file in same if file != videos[number]]
+    return videos
+
+
+def _written_alike(same: Sequence[Path], others: Collection[str]) -> list[Path]:
+    """Return those of one number whose names have zeros, or none, as other names have."""
+    widest = max(len(file.stem) for file in same)
+    widths = {len(stem) for stem in others if _has_zeros(stem)}
+    has_plain = any(not _has_zeros(stem) and len(stem) < widest for stem in others)
+    return [file for file in same
+            if (len(file.stem) in widths if _has_zeros(file.stem) else has_plain)]
+
+
+def _has_zeros(stem: str) -> bool:
+    return stem.startswith('0') and len(stem) > 1
 
 
 def device_folders(path: Path) -> list[Path]:
     """Return the folder itself or those below it that hold a device's recording."""
     for folders in ([path], sorted(folder for folder in path.iterdir() if folder.is_dir())):
-        found = [folder for folder in folders
-                 if (folder / _STAMPS).exists() or _videos(folder)]
+        found = [folder for folder in folders if holds_recording(folder)]
         if found:
             return found
     return []
