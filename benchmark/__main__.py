@@ -26,7 +26,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         '--figures', type=int, nargs='+', choices=figures.FIGURES,
         default=list(figures.FIGURES), metavar='N',
-        help='which of the figures 1 to 11; default all')
+        help='which of the figures 1 to 12; default all')
     parser.add_argument(
         '--cpus', type=int, default=2, help='how many cores to use; default 2, 0 = all')
     parser.add_argument(

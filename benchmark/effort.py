@@ -15,7 +15,8 @@ class Effort:
     memory: tuple[float, float] = (60.0, 600.0)
     scale: float = 20.0
     exported: tuple[int, int] = (250, 3000)  # frames of two recordings
+    checked_h: float = 8.0
 
 
 FULL = Effort()
-QUICK = Effort(1, 4.0, 4.0, 5.0, (5.0, 15.0), 5.0, (50, 250))
+QUICK = Effort(1, 4.0, 4.0, 5.0, (5.0, 15.0), 5.0, (50, 250), 0.5)

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from . import exports, panel, stamps, topics
+from . import exports, long_check, panel, stamps, topics
 from .effort import Effort
 from .recorder import record, recorders
 from .report import Row
@@ -333,4 +333,5 @@ def recorder(effort: Effort) -> Iterator[Row]:
 
 FIGURES: dict[int, Callable[[Effort], Iterator[Row]]] = {
     1: cpu_time, 2: highest_rate, 3: latency, 4: start, 5: memory, 6: scale, 7: stages,
-    8: recorder, 9: panel.page, 10: exports.export, 11: stamps.stamps}
+    8: recorder, 9: panel.page, 10: exports.export, 11: stamps.stamps,
+    12: long_check.check}

@@ -94,6 +94,43 @@ def test_a_voltage_with_time_stamps(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('values', [np.ones(120), np.arange(120) % 2 * 1.0], ids=['1', '0 and 1'])
 def test_events_whose_values_are_floating_point(tmp_path: Path, values: Any) -> None:
+    level = levels(EDGES_S)
+    voltage = (np.arange(len(level)) / RATE_HZ, analogue(level, 0, 3))
+    file = stamped(tmp_path / 'e.nwb', sync=(EDGES_S, values), voltage=voltage)
+    assert np.array_equal(read_edges(file), EDGES_S)
+
+
+@pytest.mark.parametrize('kind', ['i2', 'i8', 'f4', 'f8'])
+@pytest.mark.parametrize('pair', [(0, 1), (-1, 1), (0, 20_000)])
+def test_a_line_of_several_bytes_a_sample(
+        tmp_path: Path, kind: str, pair: tuple[int, int]) -> None:
+    edges_s = 500 + EDGES_S
+    sync = np.array(pair)[levels(edges_s, samples=1000 * RATE_HZ)]
+    voltage = analogue(levels(EDGES_S, samples=len(sync)), 0, 3)
+    file = sampled(tmp_path / 'e.nwb', sync=sync.astype(kind), voltage=voltage)
+    assert is_of(read_edges(file), edges_s)
+
+
+def test_a_third_value_makes_no_line(tmp_path: Path) -> None:
+    # Each piece that is read at once has two values only.
+    steps = np.repeat(np.array([3, 1, 5], 'i2'), 1 << 18)
+    steps[1 << 18::2] = 5
+    sync = levels(EDGES_S, samples=len(steps)).astype('u1')
+    assert is_of(read_edges(sampled(tmp_path / 'e.nwb', steps=steps, sync=sync)), EDGES_S)
+
+
+def test_samples_of_a_converter_with_time_stamps(tmp_path: Path) -> None:
+    level = levels(EDGES_S)
+    times_s = np.arange(len(level)) / RATE_HZ
+    counts = np.rint(analogue(level, 0, 20_000)).astype('i2')
+    assert len(np.unique(counts)) > 2
+    found = read_edges(stamped(tmp_path / 'e.nwb', sync=(times_s, counts)))
+    assert len(found) == len(EDGES_S) and (np.abs(found - EDGES_S) <= 2 / RATE_HZ).all()
+
+
+@pytest.mark.parametrize('codes', [[1, 2, 3], [1, -1, 2, -2], [7, 7, 7, 9, 8]], ids=str)
+def test_events_whose_values_are_codes(tmp_path: Path, codes: list[int]) -> None:
+    values = np.resize(np.array(codes, 'i2'), len(EDGES_S))
     assert np.array_equal(read_edges(stamped(tmp_path / 'e.nwb', sync=(EDGES_S, values))), EDGES_S)
 
 

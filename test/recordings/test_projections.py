@@ -25,6 +25,15 @@ def test_of_a_long_recording_they_are_evenly_spaced() -> None:
     assert (projections.mean == 50).all() and (projections.maximum == 100).all()
 
 
+def test_the_mean_of_the_most_pictures_is_exact() -> None:
+    pictures = np.random.default_rng(2).integers(250, 256, (3999, 8, 8), np.uint8)
+    projections = Projections(3999)
+    for row, picture in enumerate(pictures):
+        projections.add(row, picture)
+    assert projections.count == 3999
+    assert np.array_equal(projections.mean, np.rint(pictures.mean(0)))
+
+
 def test_a_picture_of_another_size_is_passed_over() -> None:
     projections = Projections(3)
     for row, size in enumerate((4, 5, 4)):

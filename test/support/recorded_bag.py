@@ -41,6 +41,7 @@ class Scope:
     first: int = 0  # frame_index of the first recorded frame
     start_ns: int = EPOCH_NS
     period_ms: float = 50.6
+    frame_rate: float = 20.0  # the set one [frames/s]
     device_type: str = 'Miniscope_V4_BNO'
     counter: int = 65_500  # of the device at frame 0; -1 unknown
     lost: dict[int, int] = field(default_factory=dict)  # how many before which frame
@@ -113,7 +114,7 @@ class Scope:
         def controls(stamp: int, led: float) -> Any:
             return new('miniscope_msgs', 'Controls', stamp,
                        names=['led', 'focus', 'gain', 'frame_rate'],
-                       values=np.array([led, -5.0, 2.0, 20.0]),
+                       values=np.array([led, -5.0, 2.0, self.frame_rate]),
                        raw_values=np.array([223, 122, 228, 5000], np.int64))
 
         def change(stamp: int, control: str, value: float, reason: int) -> Any:
@@ -123,7 +124,7 @@ class Scope:
         before = self.stamp(0) - 300_000_000
         width, height = self.size
         yield 'image_raw/metadata', before, new(
-            'miniscope_msgs', 'FrameMetadata', before, framerate=20.0,
+            'miniscope_msgs', 'FrameMetadata', before, framerate=self.frame_rate,
             sensor_framerate=math.nan, has_color=self.encoding != 'mono8', encoding=self.encoding,
             width=width, height=height, device_type=self.device_type)
         yield 'controls', before, controls(before, self.led(0))

@@ -98,7 +98,7 @@ def read_session(bag: Bag, progress: Callable[[float], None]) -> RecordedSession
             elif kind == 'image_raw':
                 of_node(node).add_image(
                     stamp, image_shape(message), suspect=message.suspect)
-            elif (decoded := bag.decode(message)) is not None:
+            elif (decoded := bag.numbers(message)) is not None:
                 _add(of_node(node), kind, stamp, decoded)
         except (ValueError, OverflowError, RecursionError):
             unusable[message.topic.name] = unusable.get(message.topic.name, 0) + 1

@@ -31,6 +31,7 @@ from miniscope_ros.recordings.bag.message import (
     WHOLE,
     ZSTD_MAGIC,
 )
+from miniscope_ros.recordings.bag.number_messages import numbers_layout, NumbersLayout
 from miniscope_ros.recordings.bag.sqlite import read_sqlite
 from miniscope_ros.recordings.bag.window import Windowed
 from miniscope_ros.recordings.bag.zstd import zstd
@@ -69,6 +70,7 @@ class Bag:
         self._types = get_typestore(Stores.LATEST)
         self._tried: set[str] = set()
         self._decoded: dict[Topic, list[int]] = {}  # how many could be decoded, and could not
+        self._layouts: dict[Topic, NumbersLayout | None] = {}  # None: of other things, too
         self._files, self._notes = find_files(path)
         self._checks = {file: FileCheck(verify) for file in self._files}
 
@@ -136,6 +138,19 @@ class Bag:
             if decoded is not None and not _plausible(decoded):
                 decoded = None  # that was not all that it lacked
         self._decoded.setdefault(message.topic, [0, 0])[decoded is None] += 1
+        return decoded
+
+    def numbers(self, message: Message) -> Any:
+        """Return what decode() returns, but only the fields that are numbers need be in it."""
+        topic = message.topic
+        layout = self._layouts.get(topic)
+        if layout is not None and (numbers := layout.decode(message.data)) is not None:
+            self._decoded.setdefault(topic, [0, 0])[False] += 1
+            return numbers
+        decoded = self.decode(message)
+        if decoded is not None and topic not in self._layouts:
+            self._layouts[topic] = numbers_layout(
+                self._types.fielddefs, topic.msgtype, message.data)
         return decoded
 
     def _deserialize(self, data: bytes, msgtype: str) -> Any:

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 import math
+from operator import attrgetter
 import struct
 from typing import Any, NamedTuple
 
@@ -131,17 +133,16 @@ class MessageTable:
         self._bytes = bytearray()
         names = layout.names or ()
         self._names = names[1:]
+        self._values = attrgetter(*self._names)
         self._row = struct.Struct('<' + ''.join(_CODES[layout[name].str] for name in names))
 
     def add(self, stamp: int, message: Any) -> None:
         """Append a message; ValueError where a value does not fit into its field."""
-        values = []
-        for name in self._names:
-            value = getattr(message, name, None)
-            if value is None:
-                self.missing.add(name)
-                value = _DEFAULTS[name]
-            values.append(value)
+        try:
+            values: Sequence[Any] = self._values(message)
+        except AttributeError:
+            self.missing.update(name for name in self._names if not hasattr(message, name))
+            values = [getattr(message, name, _DEFAULTS[name]) for name in self._names]
         try:
             self._bytes += self._row.pack(stamp, *values)
         except (struct.error, TypeError, OverflowError) as error:

@@ -19,12 +19,12 @@ from typing import Any
 
 from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.recordings.edges.channel import Channel
+from miniscope_ros.recordings.edges.record_file import RecordFile
 from miniscope_ros.recordings.edges.sampled import (
     analogue_edges,
     at_rate,
     DigitalWord,
     joined,
-    RecordFile,
     Trace,
 )
 from miniscope_ros.regular import check_regular

@@ -18,7 +18,13 @@ from typing import Any
 import h5py
 from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.recordings.edges.channel import Channel, Times
-from miniscope_ros.recordings.edges.sampled import analogue_edges, at_rate, DigitalWord, Trace
+from miniscope_ros.recordings.edges.sampled import (
+    analogue_edges,
+    at_rate,
+    DigitalWord,
+    Trace,
+    two_values,
+)
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,14 +57,21 @@ def _channels(file: Path, name: str, item: Any) -> list[Channel]:
             return [Channel(f'{name}/{_text(label)}',
                             partial(_read, file, name, partial(_labelled, number)))
                     for number, label in enumerate(labels[()])]
-        is_analogue = data is not None and data.dtype.kind == 'f'
+        is_analogue = data is not None and data.dtype.kind == 'f' and not _has_two_values(data)
         return [Channel(name, partial(_read, file, name, _stamped), is_analogue)]
     if data is not None and start is not None and start.attrs.get('rate', 0) > 0:
         # Recorders write a line as one byte a sample, and a measured voltage as more.
-        is_line = data.dtype.kind != 'f' and data.dtype.itemsize == 1
-        edges = _line_edges if is_line else _trace_edges
+        is_byte = data.dtype.kind != 'f' and data.dtype.itemsize == 1
+        is_line = is_byte or _has_two_values(data)
+        edges = _line_edges if is_byte else _trace_edges
         return [Channel(name, partial(_read, file, name, edges), is_analogue=not is_line)]
     return []
+
+
+def _has_two_values(data: Any) -> bool:
+    """Return whether a series has at most two values, as a line has; False without a sample."""
+    return two_values(Trace(len(data), at_rate(1.0, 0.0), lambda begin, end: np.asarray(
+        data[begin:end].reshape(-1)))) is not None
 
 
 def _dataset(group: h5py.Group, key: str) -> Any:
@@ -82,9 +95,9 @@ def _stamped(group: h5py.Group) -> Times:
     """
     Return the times of a series with time stamps.
 
-    Of a sampled line most values are equal to the one before, and an edge is where one is not.
-    Numbers with a fraction that have more than two values are a measured voltage. Else each value
-    is an event.
+    Of a sampled signal most values stand at the level of the one before, and an edge is where one
+    does not. Else each value is an event. Numbers with a fraction are a measured voltage, unless
+    they have at most two values; without two levels they are refused.
     """
     times, data = group['timestamps'][()], _dataset(group, 'data')
     if data is None or len(times) < 2:
@@ -93,14 +106,15 @@ def _stamped(group: h5py.Group) -> Times:
     if len(values) != len(times):
         raise ConfigurationError(f'{group.name} is damaged: it has {len(values)} values and '
                                  f'{len(times)} time stamps')
-    changes = np.flatnonzero(np.diff(values.astype(np.float64))) + 1
-    levels = len(np.unique(values))
-    if levels == _DIGITAL and len(changes) < len(values) / 2:
-        return np.asarray(times[changes])
-    if levels > _DIGITAL and values.dtype.kind == 'f':
-        return analogue_edges(Trace(len(values), lambda samples: np.asarray(times[samples]),
-                                    lambda begin, end: values[begin:end]))
-    return np.asarray(times)
+    is_voltage = values.dtype.kind == 'f' and len(np.unique(values)) > _DIGITAL
+    try:
+        edges = analogue_edges(Trace(len(values), lambda samples: np.asarray(times[samples]),
+                                     lambda begin, end: values[begin:end]))
+    except ConfigurationError:
+        if is_voltage:
+            raise
+        return np.asarray(times)
+    return edges if is_voltage or len(edges) < len(values) / 2 else np.asarray(times)
 
 
 def _labelled(number: int, group: h5py.Group) -> Times:

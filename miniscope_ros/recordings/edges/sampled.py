@@ -13,12 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
 from miniscope_ros.errors import ConfigurationError
 from miniscope_ros.recordings.edges.channel import Times, TooManyEdges
-from miniscope_ros.regular import check_regular
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,31 +45,6 @@ class Trace:
 def at_rate(rate_hz: float, start_s: float) -> Callable[[NDArray[np.int64]], Times]:
     """Return the times of a trace with a constant rate, whose first sample was at start_s."""
     return lambda samples: start_s + samples / rate_hz
-
-
-@dataclass(frozen=True)
-class RecordFile:
-    """A file of equal records behind a header; one that ends within a record is refused."""
-
-    path: Path
-    layout: np.dtype[Any]
-    offset: int = 0  # bytes of the header
-
-    @cached_property
-    def records(self) -> int:
-        """Return how many there are; ConfigurationError if the last one is not complete."""
-        size = check_regular(self.path) - self.offset
-        if size <= 0 or size % self.layout.itemsize:
-            raise ConfigurationError(
-                f'{self.path.name} is truncated: its data has {size} bytes, which is no '
-                f'multiple of {self.layout.itemsize}' if size > 0 else
-                f'{self.path.name} holds no data')
-        return size // self.layout.itemsize
-
-    def read(self, begin: int, end: int) -> NDArray[Any]:
-        """Map some records; the mapping ends with the array."""
-        return np.memmap(self.path, self.layout, 'r',
-                         self.offset + begin * self.layout.itemsize, (end - begin,))
 
 
 def joined(traces: Sequence[Trace]) -> Trace:
@@ -187,10 +160,30 @@ def analogue_edges(trace: Trace) -> Times:
     return trace.times(found.samples())
 
 
+def two_values(trace: Trace) -> tuple[float, float] | None:
+    """
+    Return the lower and the higher value of a signal that has no other ones; None if it has.
+
+    Both are equal where it never changes. It is not read further than to the third value.
+    """
+    found: tuple[Any, Any] | None = None
+    for _, values in trace.pieces():
+        low, high = found or (values.min(), values.max())
+        if low == high:
+            low, high = min(low, values.min()), max(high, values.max())
+        if not ((values == low) | (values == high)).all() or found and not (
+                found[0] in (low, high) and found[1] in (low, high)):
+            return None
+        found = low, high
+    return found and (float(found[0]), float(found[1]))
+
+
 def _levels(trace: Trace) -> tuple[float, float]:
     """Return the limits of the middle third of the range between the two levels."""
     if not trace.samples:
         raise ConfigurationError('its signal has no sample')
+    if (values := two_values(trace)) and values[0] < values[1]:
+        return values  # an edge may stand anywhere in a long file
     begins = np.linspace(0, max(trace.samples - _LOOK, 0), _LOOKS).astype(int)
     seen = np.concatenate([trace.read(int(begin), min(int(begin) + _LOOK, trace.samples))
                            for begin in np.unique(begins)]).astype(np.float64)

@@ -18,7 +18,8 @@ class Projections:
         """Begin without any; images is how many the recording has."""
         self.count = 0  # of the pictures in it
         self._every = max(1, images // _PICTURES)
-        self._sum: NDArray[np.float64] = np.zeros(0)
+        # Half the memory of float64, and the sum of twice _PICTURES is exact in it.
+        self._sum: NDArray[np.float32] = np.zeros(0, np.float32)
         self._maximum: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
     def add(self, row: int, pixels: NDArray[np.uint8]) -> None:
@@ -26,7 +27,7 @@ class Projections:
         if self.count and (row % self._every or pixels.shape != self._maximum.shape):
             return
         if not self.count:
-            self._sum = np.zeros(pixels.shape)
+            self._sum = np.zeros(pixels.shape, np.float32)
             self._maximum = np.zeros(pixels.shape, np.uint8)
         cv2.accumulate(pixels, self._sum)
         np.maximum(self._maximum, pixels, out=self._maximum)
