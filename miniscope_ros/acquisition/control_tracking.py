@@ -30,6 +30,11 @@ class ControlTracker:
     def __post_init__(self) -> None:
         self._held: list[tuple[ControlEvent, bool]] = []
 
+    @property
+    def pending(self) -> bool:
+        """Return whether a value was sent whose first frame is not known yet."""
+        return bool(self._held)
+
     def add(self, event: ControlEvent, *, lighting_up: bool) -> None:
         """Take in what was just sent."""
         self._held.append((event, lighting_up))

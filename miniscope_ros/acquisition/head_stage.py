@@ -69,6 +69,11 @@ class HeadStage:
         """Return whether the rate that is set is another one than at power-on."""
         return self._times.rate_differs
 
+    @property
+    def controlled(self) -> bool:
+        """Return whether all values are in force, as far as is known: no restart took them."""
+        return self._controlled
+
     def note_rate(self, rate: float) -> None:
         """Note that a frame rate [frames/s] was sent."""
         self._times.note_rate(rate)
