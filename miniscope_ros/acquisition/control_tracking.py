@@ -41,7 +41,7 @@ class ControlTracker:
 
     def resolve(self, stamp_ns: int, capture_index: int, uncertainty: int = 0) -> None:
         """
-        Report the values that a frame with this stamp [ns] makes known.
+        Report the values that a frame makes known which began at stamp_ns at the earliest.
 
         uncertainty is by how many frames its capture_index may still be too low: the loss of one
         frame is reported only when a second frame shows it.

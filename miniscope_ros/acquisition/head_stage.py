@@ -100,8 +100,8 @@ class HeadStage:
         self._follow(sign, dark, sample.stamp_ns)
         if capture_index < 0:  # nobody sees which frame is the first under all values
             self._controlled |= self._restored_ns is not None and (
-                sample.stamp_ns >= self._restored_ns)
-        elif self._uncontrolled(sample.stamp_ns, capture_index) and self.went_dark:
+                sample.earliest_ns >= self._restored_ns)
+        elif self._uncontrolled(sample.earliest_ns, capture_index) and self.went_dark:
             return Content.DARK
         return content
 
