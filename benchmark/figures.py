@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from . import exports, long_check, panel, stamps, topics
+from . import exports, long_check, panel, pictures, stamps, topics
 from .effort import Effort
 from .recorder import record, recorders
 from .report import Row
@@ -23,7 +23,7 @@ FAILURES = (RuntimeError, TimeoutError, subprocess.SubprocessError)  # what a se
 FLOOR_RATIO = 1.5
 USB_RATIO = 1.3
 ALONE_MS = 0.6
-STAGES_MS = {'display': 0.6, 'check of the picture': 0.15}
+STAGES_MS = {'display': 0.6, 'check of the picture': pictures.GOAL_MS}
 RAW_MS, DISPLAY_MS = 5.0, 8.0
 # The display gives way to image_raw by design, but one that does so all the time is none.
 MOST_SKIPPED = 0.01
@@ -317,6 +317,7 @@ def stages(effort: Effort) -> Iterator[Row]:
     for name, ms in cpu_ms.items():
         goal = (f'< {STAGES_MS[name]:g} ms', ms < STAGES_MS[name]) if name in STAGES_MS else ()
         yield Row(7, name.removeprefix('wait and '), f'{ms:.3f} ms', '', *goal, numbers={'ms': ms})
+    yield pictures.check_alone()
 
 
 def recorder(effort: Effort) -> Iterator[Row]:

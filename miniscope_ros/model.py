@@ -85,6 +85,9 @@ class Content(IntEnum):
     REPEATED = 5
 
 
+_OLDEST_BEGIN_NS = 1_000_000_000  # before its arrival; an older stamp from the wire is none
+
+
 @dataclass(frozen=True, slots=True)
 class RawFrame:
     """
@@ -111,6 +114,20 @@ class RawFrame:
     # CLOCK_MONOTONIC after the device's state was read; None: the frame itself contains the state.
     read_ns: int | None = None
     wire_stamp_ns: int | None = None  # the stamp as received, where stamp_ns is a repaired one
+
+    @property
+    def earliest_ns(self) -> int:
+        """
+        Return when the frame began at the earliest [ns].
+
+        A repaired stamp may be too late: on a busy computer predictions run ahead, until the
+        stamps from the wire seem to go back. Whoever asks whether a frame began after something
+        takes the earlier one of both, unless that is older than a frame can be.
+        """
+        wire_ns = self.wire_stamp_ns
+        if wire_ns is None or not 0 <= self.receive_ns - wire_ns <= _OLDEST_BEGIN_NS:
+            return self.stamp_ns
+        return min(self.stamp_ns, wire_ns)
 
 
 @dataclass(frozen=True, slots=True)

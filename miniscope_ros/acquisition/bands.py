@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 Profile: TypeAlias = NDArray[np.float32]
 
-_STRIPS = 5  # parts of the picture, side by side, that must show the same wave
-_COLUMNS = 64  # [px] of a strip that are used: more columns take longer and show no more
+_STRIPS = 4  # parts of the picture, side by side, that must show the same wave
 _LEARNING = 0.1  # weight of a new frame in the running mean profile
 _KNOWN = 5  # frames that make the profile known
 _SLOWEST = 4  # waves in a frame's height; slower ones are shadows and motion
@@ -37,24 +36,19 @@ _DOMINANCE = 0.5  # share of a clipped picture's change that the wave makes up
 class Bands:
     """Compares the mean grey value of each row with the usual one of this stream."""
 
-    def __init__(self, width: int, height: int) -> None:
-        """Prepare for frames of a size [px]."""
-        self._apart = width // _STRIPS
-        columns = min(self._apart, _COLUMNS)
-        self._first = (self._apart - columns) // 2
-        self._width = width
-        # A strip's part of a row is copied as one item: all strips at one go.
-        self._pixels = np.empty((height, _STRIPS), np.dtype((np.void, columns)))
-        self._columns = np.float32(columns)
+    def __init__(self, width: int) -> None:
+        """Prepare for frames of a width [px]."""
+        self._columns = np.float32(width // _STRIPS)
         self._profile: Profile | None = None
         self._level = 0.0  # mean of the profile
         self._before: Profile | None = None  # change of the frame before, mean of the strips
         self._frames = 0  # in the profile
         self._unlike = 0  # frames in a row under another light
 
-    def banded(self, image: NDArray[np.uint8]) -> bool:
-        """Return whether a frame, shape (height, width), has bands."""
-        profile = self._means(image)
+    def banded(self, image: NDArray[np.uint8], sums: NDArray[np.int32]) -> bool:
+        """Return whether a frame, shape (height, width), has bands; sums are its strip_sums()."""
+        profile = sums.astype(np.float32)
+        profile /= self._columns
         level = _mean(profile)
         if level < _BRIGHT:
             return False
@@ -70,7 +64,7 @@ class Bands:
         self._unlike = 0
         banded = self._frames >= _KNOWN and self._wave(
             profile - np.float32(scale) * self._profile) and not self._only_clipped(
-                profile - self._profile)
+                _strips(image), profile - self._profile)
         self._frames += 1
         # Moving bands cancel out in the mean.
         share = max(_LEARNING, 1 / self._frames)
@@ -80,16 +74,6 @@ class Bands:
 
     def _begin(self, profile: Profile, level: float) -> None:
         self._profile, self._level, self._frames = profile, level, 1
-
-    def _means(self, image: NDArray[np.uint8]) -> Profile:
-        """Return the mean grey value of each row, shape (height, strips)."""
-        pixels = self._pixels
-        pixels[...] = np.ndarray(
-            pixels.shape, pixels.dtype, image, self._first, (self._width, self._apart))
-        sums = cv2.reduce(
-            pixels.view(np.uint8).reshape(pixels.size, -1), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
-        means: Profile = sums.reshape(pixels.shape) / self._columns
-        return means
 
     def _wave(self, change: Profile) -> bool:
         """Return whether all strips, shape (height, strips), changed by the same new wave."""
@@ -110,15 +94,17 @@ class Bands:
             and (before is None
                  or abs((common - _waves(before)[:, 0])[strongest]) > _MOVED * power[strongest]))
 
-    def _only_clipped(self, change: Profile) -> bool:
+    def _only_clipped(self, pixels: NDArray[np.uint8], change: Profile) -> bool:
         """
         Return whether clipped pixels explain a change, shape (height, strips), that has a wave.
+
+        pixels are those of the frame's strips, shape (height * strips, columns).
 
         They do not follow a change of the light. So the rows change by different amounts, and
         slowly from row to row, as if by a slow wave. What the light makes of the other pixels is
         taken away here; interference is most of what then remains. Few frames come so far.
         """
-        pixels = self._pixels.view(np.uint8).reshape(*change.shape, -1)
+        pixels = pixels.reshape(*change.shape, -1)
         free = pixels < _CLIPPED
         if free.mean() >= 1 - _FEW_CLIPPED:
             return False
@@ -133,6 +119,24 @@ class Bands:
         return bool(
             2 * math.sqrt(wave) / len(mean) <= _AMPLITUDE
             or wave <= _DOMINANCE * power.sum())
+
+
+def strip_sums(image: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """
+    Return the sum of the grey values in each row of each strip, shape (height, strips).
+
+    image has the shape (height, width). Columns at the right edge that are no whole strip's are
+    left out. As 32-bit integers OpenCV adds in half the time that floats take it.
+    """
+    sums = cv2.reduce(_strips(image), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
+    return np.asarray(sums, np.int32).reshape(len(image), _STRIPS)
+
+
+def _strips(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image, (height, width), as rows of strips, shape (height * strips, columns)."""
+    height, width = image.shape
+    columns = width // _STRIPS
+    return image[:, :columns * _STRIPS].reshape(height * _STRIPS, columns)
 
 
 def _waves(change: Profile) -> NDArray[np.complexfloating]:

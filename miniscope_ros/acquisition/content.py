@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 
 import cv2
-from miniscope_ros.acquisition.bands import Bands
+from miniscope_ros.acquisition.bands import Bands, strip_sums
 from miniscope_ros.acquisition.seams import Seams
 from miniscope_ros.model import Content
 import numpy as np
@@ -23,8 +23,6 @@ _ABOVE_DARK = 1.0  # [grey values] by which a lit picture's mean is at least abo
 _DARK_LEARNING = 0.1  # part of a new dark frame in the running mean of dark ones
 _FULL_SCALE = 255  # [grey value]
 _ENOUGH_PIXELS = 64  # whose noise makes each picture another one
-_PART = 509  # words of 8 pixels in one sum: about half a DMA block, but no divisor of it
-_ROWS_APART = 16  # rows from one to the next of which the mean is taken
 
 
 class ContentChecker:
@@ -43,10 +41,10 @@ class ContentChecker:
         """
         self.counts: Counter[Content] = Counter()
         self._seams = Seams(width, height)
-        self._bands = Bands(width, height)
+        self._bands = Bands(width)
         self._has_blocks = has_blocks
         self._dark_level: float | None = None
-        self._digest: bytes | None = None  # of the frame before, if that was lit
+        self._before: bytes | None = None  # sums of the frame before, if that was lit
 
     def begin(self) -> None:
         """Count from 0: an acquisition begins."""
@@ -54,7 +52,7 @@ class ContentChecker:
 
     def observe_dark(self, image: NDArray[np.uint8]) -> None:
         """Take in a frame, shape (height, width), of which it is known that the light was off."""
-        level = _level(image)
+        level = _level(strip_sums(image), image.size)
         if self._dark_level is None:
             self._dark_level = level
         else:
@@ -72,45 +70,39 @@ class ContentChecker:
         return content
 
     def _judge(self, image: NDArray[np.uint8], lit: bool) -> Content:
-        repeats = self._repeats(image, lit)
-        if lit and self._is_dark(image):
+        # The whole picture is read once; the rest looks at these sums and at the seams.
+        sums = strip_sums(image)
+        repeats = self._repeats(sums, lit)
+        if lit and self._is_dark(_level(sums, image.size)):
             return Content.DARK
         if repeats and not _is_clipped(image):
             return Content.REPEATED
         if self._seams.misplaced(image):
             return Content.BLOCKS_MISPLACED
-        return Content.BANDED if self._bands.banded(image) else Content.OK
+        return Content.BANDED if self._bands.banded(image, sums) else Content.OK
 
-    def _repeats(self, image: NDArray[np.uint8], lit: bool) -> bool:
-        """Return whether all bytes are those of the frame before; both lit."""
-        before = self._digest
-        self._digest = _digest(image) if lit else None
-        return self._digest is not None and self._digest == before
+    def _repeats(self, sums: NDArray[np.int32], lit: bool) -> bool:
+        """
+        Return whether a frame is the one before again, as its strip_sums() show; both lit.
 
-    def _is_dark(self, image: NDArray[np.uint8]) -> bool:
+        A sensor's noise changes tens of thousands of pixels from frame to frame. So all sums are
+        equal only where all bytes are.
+        """
+        before = self._before
+        self._before = sums.tobytes() if lit else None
+        return self._before is not None and self._before == before
+
+    def _is_dark(self, level: float) -> bool:
         if self._dark_level is None:
-            return _level(image) < _PLAIN_DARK
-        return _level(image) < min(self._dark_level + _ABOVE_DARK, _BLACKEST)
+            return level < _PLAIN_DARK
+        return level < min(self._dark_level + _ABOVE_DARK, _BLACKEST)
 
 
-def _level(image: NDArray[np.uint8]) -> float:
-    """Return the mean grey value of some rows all over an image."""
-    return float(cv2.mean(image[::_ROWS_APART])[0])
+def _level(sums: NDArray[np.int32], pixels: int) -> float:
+    """Return the mean grey value of so many pixels, given their sums."""
+    return float(cv2.sumElems(sums)[0]) / pixels
 
 
 def _is_clipped(image: NDArray[np.uint8]) -> bool:
     """Return whether so few pixels are below full scale that two pictures may well be equal."""
     return image.size - int(np.count_nonzero(image == _FULL_SCALE)) < _ENOUGH_PIXELS
-
-
-def _digest(image: NDArray[np.uint8]) -> bytes:
-    """
-    Return bytes that are equal for equal images, and for no others that a sensor takes.
-
-    A sensor's noise changes tens of thousands of pixels from frame to frame. Sums over parts of
-    the image show that, and moved blocks too, in less time than a hash of the whole image.
-    """
-    pixels = image.reshape(-1)
-    words = pixels[:pixels.size // 8 * 8].view(np.uint64)
-    sums = np.add.reduceat(words, np.arange(0, words.size, _PART))
-    return bytes(sums) + bytes(pixels[words.size * 8:])

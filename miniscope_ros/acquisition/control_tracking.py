@@ -30,13 +30,18 @@ class ControlTracker:
     def __post_init__(self) -> None:
         self._held: list[tuple[ControlEvent, bool]] = []
 
+    @property
+    def pending(self) -> bool:
+        """Return whether a value was sent whose first frame is not known yet."""
+        return bool(self._held)
+
     def add(self, event: ControlEvent, *, lighting_up: bool) -> None:
         """Take in what was just sent."""
         self._held.append((event, lighting_up))
 
     def resolve(self, stamp_ns: int, capture_index: int, uncertainty: int = 0) -> None:
         """
-        Report the values that a frame with this stamp [ns] makes known.
+        Report the values that a frame makes known which began at stamp_ns at the earliest.
 
         uncertainty is by how many frames its capture_index may still be too low: the loss of one
         frame is reported only when a second frame shows it.

@@ -45,6 +45,8 @@ class Frame:
     rate: float  # measured [frames/s]; NaN while unknown
     waiting: Callable[[], bool]  # whether another frame is ready already
     content: Content
+    settled: bool = True
+    """No value is on its way to the scope, and no restart of the head stage has taken one."""
 
 
 class FrameAccounting:

@@ -144,7 +144,8 @@ class FrameHandler:
             frame.content = self.content.overrule(
                 frame.content, self._watch(sample, frame.content, frame.capture_index))
             self._tracker.resolve(
-                sample.stamp_ns, frame.capture_index, frame.loss.uncertainty)
+                sample.earliest_ns, frame.capture_index, frame.loss.uncertainty)
+            frame.settled = self.head_stage.controlled and not self._tracker.pending
             self._listener.on_frame(frame)
             self._report_rate()
         else:

@@ -69,6 +69,11 @@ class HeadStage:
         """Return whether the rate that is set is another one than at power-on."""
         return self._times.rate_differs
 
+    @property
+    def controlled(self) -> bool:
+        """Return whether all values are in force, as far as is known: no restart took them."""
+        return self._controlled
+
     def note_rate(self, rate: float) -> None:
         """Note that a frame rate [frames/s] was sent."""
         self._times.note_rate(rate)
@@ -95,8 +100,8 @@ class HeadStage:
         self._follow(sign, dark, sample.stamp_ns)
         if capture_index < 0:  # nobody sees which frame is the first under all values
             self._controlled |= self._restored_ns is not None and (
-                sample.stamp_ns >= self._restored_ns)
-        elif self._uncontrolled(sample.stamp_ns, capture_index) and self.went_dark:
+                sample.earliest_ns >= self._restored_ns)
+        elif self._uncontrolled(sample.earliest_ns, capture_index) and self.went_dark:
             return Content.DARK
         return content
 

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-_ROWS = 4  # two above a seam, two below it
+_AT_SEAM = slice(1, 3)  # of the two rows above a seam and the two below it: those that meet there
+_ALL_ROWS = slice(0, 4)
 _GROUPS = 16  # in a row, evenly spread: more groups take longer and show no more
 _GROUP = 16  # pixels in a group; their mean is taken, so that noise does not hide a step
 _ITEM = np.dtype((np.void, _GROUP))  # a group is copied as one item: four times as fast
@@ -47,14 +48,15 @@ class Seams:
         size = width * height
         first = BLOCK_PIXELS * -(-2 * width // BLOCK_PIXELS)
         self._count = len(range(first, size - 2 * width + 1, BLOCK_PIXELS))
-        self._begin = first - 2 * width  # of the rows around the first seam
+        self._first = first
         # Where a block is lost the blocks after it move up, and what stood there before remains
         # at the end: another seam, one block before the end.
-        self._last_begin = size - BLOCK_PIXELS - 2 * width
+        self._last = size - BLOCK_PIXELS
         self._width = width
-        self._rows = np.empty((_ROWS, self._count + 1, _GROUPS), _ITEM)
+        self._rows = np.empty((_ALL_ROWS.stop, self._count + 1, _GROUPS), _ITEM)
         self._steps: deque[NDArray[np.float32]] = deque(maxlen=_REMEMBERED)
-        self._usual: NDArray[np.float32] = np.zeros(self._count + 1, np.float32)
+        # How large a step is at most, by what is usual at its seam.
+        self._limit: NDArray[np.float32] = np.full(self._count + 1, _FLOOR, np.float32)
         self._since_median = 0
         # The last good frame's means below each seam, between two rows that fit nothing; seen
         # as what stood one block before each seam, at it, and one block after it.
@@ -67,36 +69,47 @@ class Seams:
         """Return whether blocks of a frame, shape (height, width), are not where they belong."""
         if self._count < 1:
             return False
-        means = self._means(image)
-        rows = means[2, :-1]
+        means = self._means(image, _AT_SEAM)
+        rows = means[1, :-1]
         brightness = _mean(rows)
         if brightness < _BRIGHT:
             return False
-        apart = cv2.absdiff(means[1:], means[:-1]).reshape(-1, _GROUPS)
-        above, step, below = np.asarray(
-            cv2.reduce(apart, 1, cv2.REDUCE_AVG), np.float32).reshape(_ROWS - 1, -1)
-        limit = _FACTOR * np.maximum((above + below) / 2, self._usual) + _FLOOR
-        if (step > limit).any() or self._shifted(rows, brightness):
+        step, = _steps(means)
+        # Nearly always no step is larger than usual; then the rows beside need no look.
+        if (step > self._limit).any() and self._stands_out(image, step) or self._shifted(
+                rows, brightness):
             return True
         self._learn(step, rows, brightness)
         return False
 
-    def _means(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _stands_out(self, image: NDArray[np.uint8], step: NDArray[np.float32]) -> bool:
+        """Return whether a step, shape (seams + 1,), is larger than usual and than beside it."""
+        above, _, below = _steps(self._means(image, _ALL_ROWS))
+        beside = _FACTOR / 2 * (above + below) + _FLOOR
+        return bool((step > np.maximum(beside, self._limit)).any())
+
+    def _means(self, image: NDArray[np.uint8], which: slice) -> NDArray[np.float32]:
         """
-        Return the means of groups of pixels around each seam, shape (4, seams + 1, groups).
+        Return the means of groups of pixels around each seam, shape (rows, seams + 1, groups).
+
+        which says in which of the four rows around a seam.
 
         A row that begins at a seam continues the row that ends there: as the pixels follow each
         other by the image's width, those of the one stand below those of the other.
         """
         pixels = image.reshape(-1)
-        rows = self._rows
+        rows = self._rows[which]
         row, group = self._width, self._width // _GROUPS
+        above = row * (_ALL_ROWS.stop // 2 - which.start)
         rows[:, :-1] = np.ndarray(
-            rows[:, :-1].shape, _ITEM, pixels, self._begin, (row, BLOCK_PIXELS, group))
-        rows[:, -1] = np.ndarray(rows[:, -1].shape, _ITEM, pixels, self._last_begin, (row, group))
+            rows[:, :-1].shape, _ITEM, pixels, self._first - above, (row, BLOCK_PIXELS, group))
+        rows[:, -1] = np.ndarray(
+            rows[:, -1].shape, _ITEM, pixels, self._last - above, (row, group))
+        # As 32-bit integers OpenCV adds in half the time that floats take it.
         sums = cv2.reduce(
-            rows.view(np.uint8).reshape(-1, _GROUP), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
-        means: NDArray[np.float32] = sums.reshape(rows.shape) / np.float32(_GROUP)
+            rows.view(np.uint8).reshape(-1, _GROUP), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
+        means = sums.reshape(rows.shape).astype(np.float32)
+        means /= _GROUP
         return means
 
     def _shifted(self, rows: NDArray[np.float32], brightness: float) -> bool:
@@ -131,7 +144,8 @@ class Seams:
         self._since_median += 1
         if self._since_median >= min(_MEDIAN_EVERY, len(self._steps)):
             self._since_median = 0
-            self._usual = np.median(np.stack(self._steps), axis=0).astype(np.float32)
+            usual = np.median(np.stack(self._steps), axis=0)
+            self._limit = (_FACTOR * usual + _FLOOR).astype(np.float32)
 
 
 def _fits_better(moved: Any, unmoved: Any) -> bool:
@@ -142,6 +156,13 @@ def _fits_better(moved: Any, unmoved: Any) -> bool:
     """
     moved, unmoved = np.cumsum(moved[:, ::-1], axis=1), np.cumsum(unmoved[:, ::-1], axis=1)
     return bool(((unmoved - moved > _SHIFT_GAIN) & (moved < _SHIFT_SHARE * unmoved)).any())
+
+
+def _steps(means: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the steps from row to row, shape (rows - 1, seams), of (rows, seams, groups)."""
+    apart = cv2.absdiff(means[1:], means[:-1])
+    steps = cv2.reduce(apart.reshape(-1, _GROUPS), 1, cv2.REDUCE_AVG)
+    return np.asarray(steps, np.float32).reshape(apart.shape[:2])
 
 
 def _mean(values: NDArray[np.float32]) -> float:

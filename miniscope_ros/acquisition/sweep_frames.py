@@ -64,13 +64,16 @@ class SweepFrames:
         """
         Take a published frame, unless it is too early or its picture is damaged.
 
+        Nor is one taken while another value is on its way, or after a restart of the head stage:
+        what ends the sweep then is told some frames later.
+
         Raises DeviceError where too many frames pass that cannot be taken.
         """
         if self.complete:
             return
         self._seen += 1
         if (self._starts_at is not None and frame.capture_index >= self._starts_at
-                and frame.content not in self._faults):
+                and frame.settled and frame.content not in self._faults):
             self._keep(frame)
         elif self._seen > 3 * self._wanted + _SPARE:
             raise DeviceError(self._describe_want())

@@ -64,8 +64,7 @@ def sweep_values(control: Control, first: float, last: float, step: float) -> tu
     steps = abs(last - first) / step + 10 ** -_DIGITS
     if steps >= MOST_VALUES:  # or infinitely many
         raise ConfigurationError(
-            f'a step of {show(step)} makes {steps + 1:.0f} values: at most {MOST_VALUES} are '
-            'taken')
+            f'a step of {show(step)} makes too many values: at most {MOST_VALUES} are taken')
     count = math.floor(steps) + 1
     direction = step if last >= first else -step
     return tuple(round(first + n * direction, _DIGITS) for n in range(count))

@@ -20,6 +20,11 @@ from rclpy.action.server import ServerGoalHandle
 _log = logging.getLogger(__name__)
 
 
+def empty_result(message: str = '') -> SweepAction.Result:
+    """Return a result of which nothing is known yet but a message."""
+    return SweepAction.Result(message=message, best_value=math.nan, restored_value=math.nan)
+
+
 class SweepRun:
     """
     Runs a sweep in a thread of its own, so that neither capture nor executor wait for it.
@@ -34,7 +39,7 @@ class SweepRun:
         """Start nothing yet; on_over is called at the very end, in the sweep's thread."""
         self.goal = goal
         self.sweep = sweep
-        self.result = SweepAction.Result(best_value=math.nan, restored_value=math.nan)
+        self.result = empty_result()
         self._files = files
         self._on_over = on_over
         self._thread = Thread(target=self._run, name='sweep', daemon=True)

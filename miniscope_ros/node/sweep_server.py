@@ -20,7 +20,7 @@ from miniscope_ros.errors import ConfigurationError, MiniscopeError
 from miniscope_ros.node.open_scope import OpenScope
 from miniscope_ros.node.parameters import Parameters
 from miniscope_ros.node.publishers import Publishers
-from miniscope_ros.node.sweep_run import SweepRun
+from miniscope_ros.node.sweep_run import empty_result, SweepRun
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.lifecycle import LifecycleNode
@@ -97,7 +97,7 @@ class SweepServer:
         except Exception as error:  # an error here would end the acquisition
             unforeseen = None if isinstance(error, MiniscopeError) else error
             _log.warning('sweep refused: %s', error, exc_info=unforeseen)
-            goal.execute(partial(_answer, SweepAction.Result(message=f'refused: {error}')))
+            goal.execute(partial(_answer, empty_result(f'refused: {error}')))
             return
         self._run = run
         self._topics.sweep = run.sweep
@@ -180,7 +180,8 @@ class SweepServer:
         now = datetime.now(timezone.utc)
         folder = Path(request.folder) if request.folder else FOLDER
         try:
-            folder = folder.expanduser()
+            # The client may run elsewhere: the files are named by their whole path.
+            folder = folder.expanduser().absolute()
         except RuntimeError as error:  # there is no such user, or no home
             raise ConfigurationError(f'folder {folder}: {error}; give an absolute path') from error
         return SweepFiles(

@@ -1,6 +1,8 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """A sweep on a virtual DAQ box, which knows under which value each frame was taken."""
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
@@ -20,11 +22,11 @@ from virtual_daq import BoxConfig, Fault, VirtualDaq
 OLD = {'focus': 12.0, 'gain': 2.0, 'led': 20.0}
 
 
-@pytest.fixture
-def capturing(tmp_path: Path):
+@contextmanager
+def swept(folder: Path, values: dict[str, float], config: BoxConfig) -> Iterator[Capture]:
     """Yield an acquisition that is active; the box is dark at the end."""
-    with VirtualDaq(tmp_path, [BoxConfig(rate=100.0)]) as rig:
-        made = Capture(rig, OLD, ear=SweepEar())
+    with VirtualDaq(folder, [config]) as rig:
+        made = Capture(rig, values, ear=SweepEar())
         try:
             yield made.start()
         finally:
@@ -32,6 +34,12 @@ def capturing(tmp_path: Path):
             made.acquisition.close()
             made.acquisition.end_pursuit()
         assert rig.box.led == 0.0
+
+
+@pytest.fixture
+def capturing(tmp_path: Path) -> Iterator[Capture]:
+    with swept(tmp_path, OLD, BoxConfig(rate=100.0)) as made:
+        yield made
 
 
 def make(capturing: Capture, plan: SweepPlan) -> Sweep:
@@ -110,6 +118,28 @@ def test_an_outage_ends_it_and_the_old_value_comes_back(capturing: Capture) -> N
     capturing.box.plug()
     capturing.wait_back()
     wait_restored(capturing)
+
+
+@pytest.mark.parametrize('control', ['focus', 'gain', 'led'])
+def test_a_head_stage_that_restarts_ends_it(tmp_path: Path, control: str) -> None:
+    values = {**OLD, 'frame_rate': 20.0}  # each is another one than at power-on
+    with swept(tmp_path, values, BoxConfig(image='lit', rate=0.0)) as scope:
+        scope.ear.wait_frames(10)
+        levels = {'focus': (30.0, 60.0), 'gain': (2.0, 3.5), 'led': (10.0, 40.0)}[control]
+        run = SweepThread(make(scope, SweepPlan(control, 100 * levels, 3)))
+        scope.ear.wait(lambda: run.steps, 'the first value is taken')
+        scope.box.restart_head_stage()
+        assert ended(run) == 'the controls of the scope were sent again, for it had lost them'
+        wait_restored(scope, control)
+        place = CONTROL_ORDER.index(control)
+        records = {int(record['frame']): record for record in scope.box.frames}
+        told = {one.frame.capture_index: one for one in scope.ear.frames}
+        for step in run.steps:
+            raw = V4.controls[control].raw(step.value)[0]
+            for index in (step.first_capture_index, step.last_capture_index):
+                record = records[told[index].number]
+                assert record['raw_start'][place] == record['raw_end'][place] == raw
+        assert scope.status.restarts == 1
 
 
 def test_another_control_that_is_set_ends_it(capturing: Capture) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import contextlib
 import csv
 import json
+import math
+import os
 from pathlib import Path
 import re
 import subprocess
@@ -110,6 +112,7 @@ def test_it_is_refused_unless_active(own: Scope) -> None:
     ({'control': 'frame_rate'}, "control cannot be 'frame_rate': it is one of focus, gain, led"),
     ({'control': ''}, "control cannot be ''"),
     ({'step': 0.0}, 'step cannot be 0'),
+    ({'step': 1e-300}, 'a step of 1e-300 makes too many values'),
     ({'step': 0.5}, 'focus cannot be -7.5: it is a whole number'),
     ({'to_value': 500.0}, 'focus cannot be 500'),
     ({'control': 'led', 'from_value': 40.0, 'to_value': 60.0}, 'max_led'),
@@ -130,6 +133,7 @@ def test_goals_that_cannot_be_are_refused(
     status, result = sweeper.sweep(**fields)
     assert status == ABORTED and not result.success and len(result.values) == 0
     assert result.message.startswith('refused: ') and reason in result.message
+    assert math.isnan(result.best_value) and math.isnan(result.restored_value)
     set_and_hear(ear, changes, OLD + 1)
     assert [(c.control, c.value) for c in changes[begin:]
             if c.reason == ControlChange.REASON_USER] == [('focus', OLD + 1)], (
@@ -189,6 +193,17 @@ def test_curve_and_files_are_those_of_the_frames(scope: Scope, home: Path) -> No
     assert all(first >= told[value] >= 0 for value, first in zip(
         result.values, result.first_capture_index, strict=True))
     ear.hush(images, frames, changes)
+
+
+def test_files_in_a_relative_folder_are_named_by_their_whole_path(
+        scope: Scope, tmp_path: Path) -> None:
+    _, ear, sweeper = scope
+    frames = ear.listen('frame_info')
+    _, result = sweeper.sweep(format='tiff', folder=os.path.relpath(tmp_path))
+    assert result.success and len(result.files) == 2
+    assert {Path(file).parent.resolve() for file in result.files} == {tmp_path}
+    assert all(Path(file).is_absolute() for file in result.files)
+    ear.hush(frames)
 
 
 def test_lines_of_the_topics_page_run(scope: Scope, tmp_path: Path) -> None:
@@ -299,7 +314,7 @@ def test_the_end_of_the_node_ends_it(own: Scope) -> None:
     assert ear.change_state('configure', 'activate')
     goal = sweeper.send(**LONG)
     wait_for_feedback(ear, sweeper)
-    answer = goal.get_result_async()
+    answer = ear.in_its_thread(goal.get_result_async)
     assert ear.get('focus') == OLD  # the request above was sent before this one
     assert node.stop() == 0
     result = ear.answer(answer).result

@@ -122,9 +122,14 @@ class Listener:
             if self._context.ok():
                 raise
 
-    def _in_its_thread(self, job: Callable[..., Any], *given: Any) -> None:
-        """Have the thread that spins do it: what is destroyed while it prepares a wait ends it."""
-        self.answer(self._executor.create_task(job, *given))
+    def in_its_thread(self, job: Callable[..., Any], *given: Any) -> Any:
+        """
+        Have the thread that spins do it, and return what that returns.
+
+        What is destroyed while it prepares a wait ends it. An action client that asks in another
+        thread loses an answer that comes before the client has noted its question.
+        """
+        return self.answer(self._executor.create_task(job, *given))
 
     # Topics
 
@@ -159,7 +164,7 @@ class Listener:
     def hush(self, *topics: Heard) -> None:
         """Listen to these no more."""
         for heard in topics:
-            self._in_its_thread(self.node.destroy_subscription, heard.subscription)
+            self.in_its_thread(self.node.destroy_subscription, heard.subscription)
 
     def wait_for_match(self, *topics: Heard) -> None:
         """Return when publishers of all these topics are connected."""
@@ -206,7 +211,7 @@ class Listener:
                 newest.call_async(GetState.Request()).add_done_callback(lambda _: answered.set())
                 answered.wait(1.0)
         finally:
-            self._in_its_thread(self.node.destroy_client, newest)
+            self.in_its_thread(self.node.destroy_client, newest)
 
     def answer(self, future: Future) -> Any:
         """Return the answer once it has come."""

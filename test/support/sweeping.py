@@ -90,14 +90,14 @@ class Sweeper:
         goal = SweepAction.Goal(**{
             'control': 'focus', 'from_value': -8.0, 'to_value': 8.0, 'step': 8.0, 'frames': 3,
             'format': 'none', **fields})
-        handle = self._ear.answer(self._client.send_goal_async(
-            goal, feedback_callback=lambda message: feedback.append(message.feedback)))
+        handle = self._ask(
+            self._client.send_goal_async, goal, lambda message: feedback.append(message.feedback))
         assert handle.accepted
         return handle
 
     def result(self, handle: Any) -> tuple[int, SweepAction.Result]:
         """Return status and result once the goal is over."""
-        answer = self._ear.answer(handle.get_result_async())
+        answer = self._ask(handle.get_result_async)
         return answer.status, answer.result
 
     def sweep(self, **fields: Any) -> tuple[int, SweepAction.Result]:
@@ -106,4 +106,7 @@ class Sweeper:
 
     def cancel(self, handle: Any) -> bool:
         """Ask for the end of a goal; return whether that was granted."""
-        return bool(self._ear.answer(handle.cancel_goal_async()).goals_canceling)
+        return bool(self._ask(handle.cancel_goal_async).goals_canceling)
+
+    def _ask(self, question: Callable[..., Any], *given: Any) -> Any:
+        return self._ear.answer(self._ear.in_its_thread(question, *given))
