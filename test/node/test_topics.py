@@ -221,12 +221,23 @@ def test_best_effort_and_reliable_subscribers_get_every_image(stream: Stream) ->
 
 
 def numbers_of(stream: Stream, truth: Truth) -> list[int]:
-    """Return the box's number of each published frame, recognised by its pixels."""
+    """
+    Return the box's number of each published frame, recognised by its pixels.
+
+    A busy computer takes one more while it goes dark. That one is known by its edge.
+    """
+    dark_ns = stamp_ns(stream['control_changes'][-1])
     numbers: list[int] = []
-    for picture in stream['image_raw']:
-        numbers.append(next(
-            number for number in range(numbers[-1] + 1 if numbers else 1, len(truth.frames))
-            if np.array_equal(truth.picture(number), picture.pixels)))
+    edge = 0
+    for picture, frame in zip(stream['image_raw'], stream['frame_info'], strict=True):
+        if picture.stamp + PERIOD_MS * 1e6 > dark_ns:
+            number = numbers[-1] + frame.sync_edge - edge
+        else:
+            number = next(
+                number for number in range(numbers[-1] + 1 if numbers else 1, len(truth.frames))
+                if np.array_equal(truth.picture(number), picture.pixels))
+        numbers.append(number)
+        edge = frame.sync_edge
     return numbers
 
 
@@ -380,7 +391,9 @@ def test_control_changes_tell_every_value_sent(stream: Stream) -> None:
         assert change.raw_value == V4.controls[change.control].raw(change.value)[0]
     stamps = [stamp_ns(change) for change in changes]
     assert stamps == sorted(stamps)
-    assert stamps[-1] > stamp_ns(stream['frame_info'][-1])
+    # While it goes dark a busy computer may take one more, which shows it.
+    late = [picture for picture in stream['image_raw'] if picture.stamp >= stamps[-1]]
+    assert all(picture.pixels.mean() < 20 for picture in late)
 
 
 def test_a_late_joiner_gets_all_that_is_latched(stream: Stream) -> None:

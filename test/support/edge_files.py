@@ -18,10 +18,10 @@ START = -RATE_HZ  # the number of the first sample of Intan: it has a second bef
 STREAM = 'Acquisition_Board-100.Rhythm Data'
 
 
-def levels(edges_s: Times) -> Any:
-    """Return 0 or 1 for each sample, up to a second after the last edge."""
+def levels(edges_s: Times, samples: int = 0) -> Any:
+    """Return 0 or 1 for each sample, up to a second after the last edge if no number is given."""
     places = np.ceil(edges_s * RATE_HZ).astype(np.int64)
-    changes = np.zeros(int(places[-1] + RATE_HZ), np.int64)
+    changes = np.zeros(samples or int(places[-1] + RATE_HZ), np.int64)
     np.add.at(changes, places, 1)
     return np.cumsum(changes) % 2
 

@@ -57,21 +57,24 @@ def _channels(file: Path, name: str, item: Any) -> list[Channel]:
             return [Channel(f'{name}/{_text(label)}',
                             partial(_read, file, name, partial(_labelled, number)))
                     for number, label in enumerate(labels[()])]
-        is_analogue = data is not None and data.dtype.kind == 'f' and not _has_two_values(data)
+        is_analogue = data is not None and data.dtype.kind == 'f' and _number_of_values(data) > 2
         return [Channel(name, partial(_read, file, name, _stamped), is_analogue)]
     if data is not None and start is not None and start.attrs.get('rate', 0) > 0:
         # Recorders write a line as one byte a sample, and a measured voltage as more.
         is_byte = data.dtype.kind != 'f' and data.dtype.itemsize == 1
-        is_line = is_byte or _has_two_values(data)
+        is_line = is_byte or _number_of_values(data) == 2
         edges = _line_edges if is_byte else _trace_edges
         return [Channel(name, partial(_read, file, name, edges), is_analogue=not is_line)]
     return []
 
 
-def _has_two_values(data: Any) -> bool:
-    """Return whether a series has at most two values, as a line has; False without a sample."""
-    return two_values(Trace(len(data), at_rate(1.0, 0.0), lambda begin, end: np.asarray(
-        data[begin:end].reshape(-1)))) is not None
+def _number_of_values(data: Any) -> int:
+    """Return whether a series has one value, two or more (3); 0 where it has no sample."""
+    if not len(data):
+        return 0
+    values = two_values(Trace(len(data), at_rate(1.0, 0.0), lambda begin, end: np.asarray(
+        data[begin:end].reshape(-1))))
+    return 3 if values is None else len(set(values))
 
 
 def _dataset(group: h5py.Group, key: str) -> Any:
