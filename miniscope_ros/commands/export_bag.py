@@ -15,14 +15,16 @@ from pathlib import Path
 import sys
 
 from miniscope_ros.errors import MiniscopeError
+from miniscope_ros.installing import why_missing
 from miniscope_ros.recordings.export import interruption
 from miniscope_ros.recordings.export.exit_status import ExitStatus
 
 _FORMATS = ('miniscope_daq', 'nwb')
 _CODECS = ('ffv1', 'grey', 'mjpg')
-_PACKAGES = {'backports': 'backports.zstd', 'cv2': 'opencv-python-headless',
-             'neo': '"neo>=0.14"', 'yaml': 'pyyaml',
-             **dict.fromkeys(('h5py', 'ndx_miniscope', 'pynwb'), 'pynwb ndx-miniscope')}
+_MODULES = ('apsw', 'cv2', 'lz4', 'numpy', 'rosbags', 'yaml')
+_MODULES_OF_NWB = ('h5py', 'ndx_miniscope', 'pynwb')
+_PACKAGES = {'cv2': 'opencv-python-headless', 'ndx_miniscope': 'ndx-miniscope',
+             'neo': 'neo>=0.14', 'yaml': 'pyyaml'}
 DONE, FAILED = ExitStatus.DONE, ExitStatus.FAILED
 PARTLY, INTERRUPTED = ExitStatus.PARTLY, ExitStatus.INTERRUPTED
 NOT_GOOD = ExitStatus.NOT_GOOD
@@ -50,20 +52,18 @@ def main(arguments: list[str] | None = None) -> int:
         _say('interrupted; nothing was exported')
         return INTERRUPTED
     except ModuleNotFoundError as error:
-        module = str(error.name).partition('.')[0]
-        _say(f'the Python module {module} is missing: pip install '
-             f'{_package(module, options.formats)}')
+        _say(why_missing(_needed(str(error.name), options.formats), _PACKAGES))
         return FAILED
     except (MiniscopeError, OSError) as error:
         _say(str(error))
         return FAILED
 
 
-def _package(module: str, formats: list[str]) -> str:
-    """Return what has to be installed for a module that is missing."""
-    if module == 'h5py' and 'nwb' not in formats:
-        return module  # --align reads NWB files without pynwb
-    return _PACKAGES.get(module, module)
+def _needed(missing: str, formats: list[str]) -> list[str]:
+    """Return the modules that are needed, one of which was found to be missing."""
+    # That of a package in a namespace is named whole: backports.zstd.
+    module = missing if missing.startswith('backports.') else missing.partition('.')[0]
+    return [module, *_MODULES, *(_MODULES_OF_NWB if 'nwb' in formats else ())]
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -13,6 +13,7 @@ from pathlib import Path
 import sys
 
 from miniscope_ros.errors import MiniscopeError
+from miniscope_ros.installing import why_missing
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _run(options)
     except ModuleNotFoundError as error:
-        _say(f'the Python module {error.name} is missing: pip install rosbags pynwb')
+        _say(why_missing((str(error.name).partition('.')[0], 'pynwb', 'rosbags'), {}))
     except (MiniscopeError, OSError) as error:
         _say(str(error))
     return 1

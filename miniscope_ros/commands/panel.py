@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Sequence
 import sys
 
+from miniscope_ros.installing import pip_install
 from miniscope_ros.stop import Stop
 
 _ROS_ARGUMENTS = '--ros-args'
@@ -29,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         if error.name != 'aiohttp':
             raise
-        print('panel: needs aiohttp: sudo apt install python3-aiohttp, or pip install aiohttp',
-              file=sys.stderr)
+        print('panel: needs aiohttp: sudo apt install python3-aiohttp, or '
+              f'{pip_install("aiohttp")}', file=sys.stderr)
         sys.exit(1)
     if stop.event.is_set():
         sys.exit(0)

@@ -22,6 +22,7 @@ import time
 from typing import Any
 
 from miniscope_ros.errors import ConfigurationError, MiniscopeError
+from miniscope_ros.installing import pip_install
 from miniscope_ros.session.message_queue import MessageQueue
 from miniscope_ros.stop import Stop
 
@@ -69,8 +70,8 @@ def _record(options: argparse.Namespace, stop: Stop) -> str:
         from miniscope_ros.session.bag_writer import BagWriter
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f'the built-in recorder needs the Python module {error.name}: pip install mcap, or '
-            'install ros2bag and rosbag2_storage_mcap') from error
+            f'the built-in recorder needs the Python module {error.name}: {pip_install("mcap")}, '
+            'or install ros2bag and rosbag2_storage_mcap') from error
     from miniscope_ros.session.intake import Intake
     bag = BagWriter(
         options.output, split_bytes=options.split_bytes,

@@ -198,17 +198,22 @@ def test_wrong_command_lines(arguments: list[str]) -> None:
     assert ended.value.code == 2
 
 
-@pytest.mark.parametrize('missing, cure', [
-    ('h5py', 'pip install pynwb ndx-miniscope'), ('pynwb', 'pip install pynwb ndx-miniscope'),
-    ('rosbags', 'pip install rosbags'), ('yaml', 'pip install pyyaml')])
-def test_a_missing_library_is_named_with_its_cure(
-        bag: Path, tmp_path: Path, missing: str, cure: str) -> None:
-    code = (f'import sys; sys.modules["{missing}"] = None; '
+@pytest.mark.parametrize('missing, message', [
+    (['h5py'], 'module h5py is missing: {} -m pip install h5py\n'),
+    (['rosbags'], 'module rosbags is missing: {} -m pip install rosbags\n'),
+    (['yaml'], 'module yaml is missing: {} -m pip install pyyaml\n'),
+    (['pynwb', 'lz4', 'cv2', 'ndx_miniscope'],
+     'modules cv2, lz4, ndx_miniscope, pynwb are missing: {} -m pip install '
+     'opencv-python-headless lz4 ndx-miniscope pynwb\n')])
+def test_missing_libraries_are_named_at_once_with_the_cure(
+        bag: Path, tmp_path: Path, missing: list[str], message: str) -> None:
+    code = (f'import sys; sys.modules.update(dict.fromkeys({missing}))\n'
             'from miniscope_ros.commands.export_bag import main; sys.exit(main(sys.argv[1:]))')
     run = subprocess.run(
         [sys.executable, '-c', code, str(bag), str(tmp_path / 'out'), '--format', 'nwb'],
         capture_output=True, text=True, timeout=60)
-    assert run.returncode == FAILED and cure in run.stderr and 'Traceback' not in run.stderr
+    assert run.returncode == FAILED and 'Traceback' not in run.stderr
+    assert run.stderr == 'export_bag: the Python ' + message.format(sys.executable)
     assert names(tmp_path) == ['bag']
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from edge_files import intan_header, STREAM, write_intan, write_open_ephys, write_spikeglx
 from miniscope_ros.commands.export_bag import DONE, FAILED, main
 from miniscope_ros.errors import ConfigurationError
+from miniscope_ros.installing import pip_install
 from miniscope_ros.recordings.edges.formats import read_edges
 from miniscope_ros.recordings.export.alignment import align
 import numpy as np
@@ -273,12 +274,12 @@ sys.exit(main([{str(bag)!r}, {str(out)!r}, '--align', {str(file)!r}]))
 
 
 @pytest.mark.parametrize('library, write, package', [
-    ('neo', write_intan, '"neo>=0.14"'), ('h5py', write_nwb, 'h5py')])
+    ('neo', write_intan, 'neo>=0.14'), ('h5py', write_nwb, 'h5py')])
 def test_a_missing_library_is_named(tmp_path: Path, bag: Path, library: str, write: Any,
                                     package: str) -> None:
     file = write(tmp_path, synced_edges())
     assert refusal(bag, file, tmp_path / 'out', ABSENT.format(library=library)) == (
-        f'export_bag: the Python module {library} is missing: pip install {package}\n')
+        f'export_bag: the Python module {library} is missing: {pip_install(package)}\n')
 
 
 def test_an_older_library_is_not_taken_for_a_damaged_file(tmp_path: Path, bag: Path) -> None:
@@ -291,4 +292,5 @@ def test_an_older_library_is_not_taken_for_a_damaged_file(tmp_path: Path, bag: P
         'def read_rhd(filename):\n    return {}, [], [], 0, 60\n\nread_rhs = read_rhd\n')
     file = write_intan(tmp_path, synced_edges())
     assert refusal(bag, file, tmp_path / 'out', f'sys.path.insert(0, {str(tmp_path)!r})') == (
-        f'export_bag: --align {file}: the installed neo is too old: pip install "neo>=0.14"\n')
+        f'export_bag: --align {file}: the installed neo is too old: '
+        f'{pip_install("neo>=0.14")}\n')

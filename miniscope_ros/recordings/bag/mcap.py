@@ -16,6 +16,7 @@ import struct
 from typing import Any, BinaryIO, TypeAlias
 import zlib
 
+from miniscope_ros.installing import pip_install
 from miniscope_ros.recordings.bag.message import (
     FileCheck,
     IMAGE_LEADING,
@@ -237,7 +238,7 @@ def _decompressor(compression: str) -> tuple[Any, tuple[type[Exception], ...]]:
         return zstd.ZstdDecompressor(), (zstd.ZstdError, EOFError)
     except ModuleNotFoundError as error:
         raise Incomplete(f'is compressed as {compression}, and the Python module {error.name} is '
-                         'not there: pip install rosbags') from error
+                         f'not there: {pip_install("rosbags")}') from error
 
 
 def _next_chunk(file: Source, size: int | None) -> int | None:

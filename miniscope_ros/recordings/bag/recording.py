@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
 from miniscope_ros.errors import DeviceError
+from miniscope_ros.installing import pip_install
 from miniscope_ros.model import Content, Quaternion, ReadingStatus, Reason
 from miniscope_ros.recordings.recording import (
     ImageFormat,
@@ -29,8 +30,6 @@ if TYPE_CHECKING:  # needs rosbags, which is there only where bags are read
     Images = Callable[
         [], Generator[tuple[RecordedAcquisition, int, NDArray[np.uint8]], None, None]]
 
-_MISSING = 'playing a bag needs the Python package rosbags, which is not there ({}): ' \
-    'pip install rosbags'
 _SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')  # known without the package, too
 _METADATA = 'metadata.yaml'
 
@@ -52,7 +51,8 @@ def read(path: Path) -> Recording:
         contents: Any = importlib.import_module('miniscope_ros.recordings.bag.contents')
         pixels: Any = importlib.import_module('miniscope_ros.recordings.bag.images')
     except ImportError as error:
-        raise DeviceError(_MISSING.format(error)) from error
+        raise DeviceError('playing a bag needs the Python package rosbags, which is not there '
+                          f'({error}): {pip_install("rosbags")}') from error
     place = path if path.exists() or files.is_bag(path) else path.parent
     bag = reader.Bag(place)
     found = [acquisition for acquisition in contents.read_contents(bag, lambda progress: None)

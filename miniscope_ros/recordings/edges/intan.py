@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from miniscope_ros.errors import ConfigurationError
+from miniscope_ros.installing import pip_install
 from miniscope_ros.recordings.edges.channel import Channel
 from miniscope_ros.recordings.edges.record_file import RecordFile
 from miniscope_ros.recordings.edges.sampled import (
@@ -112,7 +113,7 @@ def _header(file: Path) -> _Header:
         signature(read).bind(file, file_format)
     except TypeError as error:
         raise ConfigurationError(
-            'the installed neo is too old: pip install "neo>=0.14"') from error
+            f'the installed neo is too old: {pip_install("neo>=0.14")}') from error
     try:
         facts, infos, layout, size, block, _ = read(file, file_format)
         layout = np.dtype(layout) if is_attached else None

@@ -12,6 +12,7 @@ import struct
 from typing import Any
 
 from miniscope_ros.errors import DeviceError
+from miniscope_ros.installing import pip_install
 from miniscope_ros.recordings.readers.table import Table
 from miniscope_ros.recordings.readers.time_map import read_time_map, TimeMap
 from miniscope_ros.recordings.readers.timed_video import (
@@ -71,7 +72,7 @@ def _library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise DeviceError(f'playing a Syntalos recording needs the Python package {name}, which '
-                          f'is not there ({error}): pip install edlio av') from error
+                          f'is not there ({error}): {pip_install("edlio", "av")}') from error
 
 
 def _datasets(edlio: Any, root: Path, warnings: list[str]) -> list[Any]:
