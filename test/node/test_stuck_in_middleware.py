@@ -6,7 +6,7 @@ What hangs the middleware is put into its shared memory while a box is lit.
 A subscriber that dies leaves a mutex that nobody frees, or a port that was never finished. Where
 publish() hangs for that, the watcher ends the node and makes the box dark.
 """
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,12 +17,14 @@ import time
 
 from broken_shared_memory import (
     hold_mutexes,
+    is_of_a_domain,
     leave_half_made,
     listener,
     ports_of,
     segments_of,
 )
 from listening import Listener
+from miniscope_msgs.msg import FrameInfo
 from miniscope_ros.stop import STALLED_STATUS
 from node_process import NodeProcess, PATIENCE, scope_node
 import pytest
@@ -54,13 +56,17 @@ class Scene:
         self.victim.send_signal(signal.SIGKILL)
         self.victim.wait()
 
-    def check_that_it_hangs_and_goes_dark(self, began: float) -> None:
-        """Fail unless the node hangs, is ended by its watcher, and the box is dark in time."""
+    def check_that_it_is_ended_in_the_dark(self, began: float) -> None:
+        """Fail unless the watcher ends the node, and the box is dark in time."""
         status = self.node.wait()  # the watcher, too, has ended then
         assert time.monotonic() - began < DARK_S * slowness()
         assert self.rig.box.led == 0.0
         assert status in (-signal.SIGKILL, STALLED_STATUS), self.node.output
         assert len(self.node.said(HANGS)) == 1, self.node.output
+
+    def check_that_it_hangs_and_goes_dark(self, began: float) -> None:
+        """Fail unless the node hangs, is ended by its watcher, and the box is dark in time."""
+        self.check_that_it_is_ended_in_the_dark(began)
         assert self.node.said('The light of the Miniscope_V4_BNO is dark'), self.node.output
         assert not self.node.said('acquisition ended'), 'it could end in order: it did not hang'
 
@@ -82,7 +88,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
             shared_memory.note(process.pid)
         yield Scene(rig, node, victim)
     shared_memory.remove_noted(at_end=True)
-    assert not [file for file in files if os.path.exists(file) and '_port7' not in file]
+    assert not [file for file in files if os.path.exists(file) and is_of_a_domain(file)]
 
 
 def end(process: NodeProcess) -> None:
@@ -134,19 +140,32 @@ def test_a_node_that_hangs_in_publish_is_ended_in_the_dark(
 
 
 def test_a_mutex_of_the_dead_ones_own_port_costs_frames_that_are_told(scene: Scene) -> None:
+    """
+    Fast DDS gives it up after 1 s, and the node goes on.
+
+    Where the stand-still lasts 3 s, as it may on a busy computer, the watcher ends the node.
+    """
     with Listener() as ear:
         frames = ear.wait_for(ear.listen('frame_info'), 10)
+        began = time.monotonic()
         assert hold_mutexes(
             ports_of(scene.victim.pid), [scene.node.pid, scene.victim.pid]) >= 1
         scene.kill_victim()
-        ear.wait_until(lambda: any(frame.lost_before for frame in frames), 'frames are lost')
-        ear.wait_for(frames, len(frames) + 20)
-        assert not scene.node.said(HANGS)
-        assert scene.node.stop() == 0, scene.node.output
+        scene.rig.box.wait(lambda: not scene.node.alive or goes_on_after_a_loss(frames), PATIENCE)
+        if scene.node.alive:
+            assert scene.node.stop() == 0, scene.node.output
+            assert not scene.node.said(HANGS)
+        else:
+            scene.check_that_it_is_ended_in_the_dark(began)  # in order, if it goes on by then
     for before, after in pairwise(frames):
         if after.frame_index == before.frame_index + 1:
             assert after.capture_index == before.capture_index + 1 + after.lost_before
     assert scene.rig.box.led == 0.0
+
+
+def goes_on_after_a_loss(frames: Sequence[FrameInfo]) -> bool:
+    """Whether a frame was told as lost, and 20 frames came after that."""
+    return any(frame.lost_before for frame in frames[:-20])
 
 
 def test_a_new_subscriber_that_meets_a_half_made_port_leaves_the_node_alone(

@@ -1,7 +1,7 @@
 # Copyright 2026 miniscope_ros contributors
 # SPDX-License-Identifier: BSD-3-Clause
 """Whatever happens to the recorder or the disk: told soon, dark, FAILED, exit status 1."""
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 from dataclasses import dataclass
 import json
@@ -35,20 +35,28 @@ PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
 ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
+SESSION_NODE = ('-m', 'miniscope_ros.commands.session_node')
+# The same with a guard that waits for ever for a recorder that takes nothing.
+PATIENT = ('-c', """
+import math, sys
+from miniscope_ros.commands.session_node import main
+from miniscope_ros.session import guard
+guard.PATIENCE_S = math.inf
+main(sys.argv[1:])
+""")
 
 
 @contextlib.contextmanager
 def recording(
     place: Path, *, recorder: str = 'builtin', environment: dict[str, str] | None = None,
-    **record: object,
+    program: Sequence[str] = SESSION_NODE, **record: object,
 ) -> Iterator[tuple[Session, Listener]]:
     """Have a simulated scope recorded, and yield once frames are."""
     file = write_session(place, {'a': {}}, record={'recorder': recorder, **record})
     with scope_node({**SIMULATED, 'auto_start': False}, remap={'__node': 'a'}), \
             Listener('/a') as ear:
         node = NodeProcess(
-            python=('-c', MORTAL, '-m', 'miniscope_ros.commands.session_node', str(file),
-                    '--start', '--once'),
+            python=('-c', MORTAL, *program, str(file), '--start', '--once'),
             environment=environment)
         try:
             yield Session(node, ear), ear
@@ -253,8 +261,12 @@ def test_what_finds_no_room_in_the_queue_is_counted_as_lost(tmp_path: Path) -> N
 
 
 def test_lost_frames_make_the_recording_fail(tmp_path: Path) -> None:
-    """The recorder is held for less than the guard's patience: frames are missing, no more."""
-    with recording(tmp_path) as (session, ear):
+    """
+    The recorder is held until frames are missing, no more.
+
+    A busy scope needs longer than the guard's patience to publish so many frames.
+    """
+    with recording(tmp_path, program=PATIENT) as (session, ear):
         infos = ear.wait_for(ear.listen('frame_info'), 20)
         recorder = session.recorder()
         # A publisher keeps the last 10 for a subscriber that it has to wait for.

@@ -12,6 +12,7 @@ import contextlib
 import mmap
 import os
 from pathlib import Path
+import re
 import signal
 import struct
 import time
@@ -22,7 +23,9 @@ import psutil
 import shared_memory
 
 _LOCK_FILE = '_el'
-_OF_ALL_DOMAINS = 'port7'  # of four digits: any program of the computer may be about to use it
+_PORT = re.compile(r'_port(\d+)')
+_FIRST_OF_A_DOMAIN = 7400
+"""Any program of the computer may be about to use a port below; domain 1 begins at 7650."""
 _MUTEX = struct.Struct('<iIiIihh')  # lock, count, owner, users, kind, spins, elision
 _SHARED = 128  # the kind: a plain mutex that processes share
 _FREE = (0, 0, 0, 0, _SHARED, 0, 0)
@@ -51,9 +54,13 @@ def segments_of(pid: int) -> list[Path]:
 
 def ports_of(pid: int) -> list[Path]:
     """Return the files through which a process receives, those of its domain alone."""
-    return [file for file in _owned(pid)
-            if '_port' in file.name and not (
-                _OF_ALL_DOMAINS in file.name and len(file.name.rpartition('port')[2]) == 4)]
+    return [file for file in _owned(pid) if '_port' in file.name and is_of_a_domain(file.name)]
+
+
+def is_of_a_domain(name: str) -> bool:
+    """Return whether a file is not a port that programs of all domains use."""
+    port = _PORT.search(name)
+    return port is None or int(port[1]) >= _FIRST_OF_A_DOMAIN
 
 
 def _owned(pid: int) -> list[Path]:
