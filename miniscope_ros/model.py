@@ -114,6 +114,7 @@ class RawFrame:
     # CLOCK_MONOTONIC after the device's state was read; None: the frame itself contains the state.
     read_ns: int | None = None
     wire_stamp_ns: int | None = None  # the stamp as received, where stamp_ns is a repaired one
+    due_ns: int | None = None  # by the frames before it, where stamp_ns may be too late
 
     @property
     def earliest_ns(self) -> int:
@@ -121,13 +122,16 @@ class RawFrame:
         Return when the frame began at the earliest [ns].
 
         A repaired stamp may be too late: on a busy computer predictions run ahead, until the
-        stamps from the wire seem to go back. Whoever asks whether a frame began after something
-        takes the earlier one of both, unless that is older than a frame can be.
+        stamps from the wire seem to go back. A time of arrival is late where the computer took
+        the frame late. Whoever asks whether a frame began after something takes the earliest of
+        the stamps and of the time at which it was due, unless a stamp from the wire is older than
+        a frame can be.
         """
+        earliest_ns = self.stamp_ns if self.due_ns is None else min(self.stamp_ns, self.due_ns)
         wire_ns = self.wire_stamp_ns
         if wire_ns is None or not 0 <= self.receive_ns - wire_ns <= _OLDEST_BEGIN_NS:
-            return self.stamp_ns
-        return min(self.stamp_ns, wire_ns)
+            return earliest_ns
+        return min(earliest_ns, wire_ns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,8 @@ class ControlTracker:
         """
         Report the values that a frame makes known which began at stamp_ns at the earliest.
 
-        uncertainty is by how many frames its capture_index may still be too low: the loss of one
-        frame is reported only when a second frame shows it.
+        uncertainty is by how many frames its capture_index may still be too low: a loss that time
+        alone shows is reported only when other frames show it, and may be of several frames.
         """
         if not self._held:
             return
@@ -55,7 +55,7 @@ class ControlTracker:
             elif lighting_up:
                 self.tell(event, capture_index)
             elif event.sent_ns <= stamp_ns:
-                self.tell(event, capture_index + _CERTAIN + min(1, uncertainty))
+                self.tell(event, capture_index + _CERTAIN + uncertainty)
             else:
                 self._held.append((event, lighting_up))
 

@@ -118,7 +118,7 @@ class FrameContent:
         """
         if self._changed_ns is not None and sample.stamp_ns < self._first_change_ns:
             return self._was_lit
-        if self._changed_ns is not None and sample.stamp_ns >= self._changed_ns:
+        if self._changed_ns is not None and sample.earliest_ns >= self._changed_ns:
             self._begun_since += 1
             if self._begun_since > _WHOLLY_LIT:
                 self._changed_ns = None

@@ -141,8 +141,8 @@ class FrameHandler:
             frame = self.accounting.account(
                 sample, reading_status, self.content.check(sample),
                 toggles and self._source.has_sync_output)
-            frame.content = self.content.overrule(
-                frame.content, self._watch(sample, frame.content, frame.capture_index))
+            frame.content = self.content.overrule(frame.content, self._watch(
+                sample, frame.content, frame.capture_index, frame.loss.uncertainty))
             self._tracker.resolve(
                 sample.earliest_ns, frame.capture_index, frame.loss.uncertainty)
             frame.settled = self.head_stage.controlled and not self._tracker.pending
@@ -158,11 +158,13 @@ class FrameHandler:
 
     def _watch(
         self, sample: RawFrame, content: Content = Content.NOT_CHECKED, capture_index: int = -1,
+        uncertainty: int = 0,
     ) -> Content:
         """Look for signs that the head stage has restarted; return what a frame shows then."""
         return self.head_stage.observe(
             sample, content=content, lit=self.content.lit,
-            brown_out=self.validator.brown_out, capture_index=capture_index)
+            brown_out=self.validator.brown_out, capture_index=capture_index,
+            uncertainty=uncertainty)
 
     def begin_repair(self, now_s: float) -> None:
         """Note at a monotonic time [s] that the head stage is about to be set up again."""

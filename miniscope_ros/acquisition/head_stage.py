@@ -82,14 +82,14 @@ class HeadStage:
 
     def observe(
         self, sample: RawFrame, *, content: Content, lit: bool, brown_out: bool,
-        capture_index: int,
+        capture_index: int, uncertainty: int = 0,
     ) -> Content:
         """
         Take in a whole frame, and return the content that it is published with.
 
         content is what its picture shows; lit says whether it was taken under light as the
         controls have it, brown_out whether the orientation sensor reads all zero; capture_index
-        is -1 for a frame that is not published.
+        is -1 for a frame that is not published, and may still be too low by uncertainty.
         """
         if not self._watching:
             return content
@@ -101,7 +101,8 @@ class HeadStage:
         if capture_index < 0:  # nobody sees which frame is the first under all values
             self._controlled |= self._restored_ns is not None and (
                 sample.earliest_ns >= self._restored_ns)
-        elif self._uncontrolled(sample.earliest_ns, capture_index) and self.went_dark:
+        elif self._uncontrolled(
+                sample.earliest_ns, capture_index, uncertainty) and self.went_dark:
             return Content.DARK
         return content
 
@@ -133,14 +134,14 @@ class HeadStage:
         elif stamp_ns - self._quiet_since_ns > _PROVEN_NS:
             self._end_episode()
 
-    def _uncontrolled(self, stamp_ns: int, capture_index: int) -> bool:
+    def _uncontrolled(self, stamp_ns: int, capture_index: int, uncertainty: int) -> bool:
         """Return whether a published frame is not wholly under all values."""
         if self._controlled:
             return False
         if self._restored_ns is not None and stamp_ns >= self._restored_ns:
             if self._control_index is None:
                 # As control_changes have it: see ControlTracker.
-                self._control_index = capture_index + 2
+                self._control_index = capture_index + 2 + uncertainty
             self._controlled = capture_index >= self._control_index
         return not self._controlled
 

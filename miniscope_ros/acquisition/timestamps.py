@@ -10,6 +10,7 @@ import math
 
 from miniscope_ros.acquisition.running_median import RunningMedian
 from miniscope_ros.model import RawFrame, StampSource
+from miniscope_ros.sources.earliest_begin import EarliestBegin
 
 _OLDEST_NS = 20_000_000_000
 """Age beyond which a stamp is invalid: far more than a ring of buffers can hold."""
@@ -47,17 +48,20 @@ class TimestampFilter:
         self.invalid_count = 0
         self._waiting = waiting
         self._latency = RunningMedian(_LATENCIES)
+        self._begin = EarliestBegin()
         self._last_ns: int | None = None
         self._last_sequence: int | None = None
 
     def restart(self) -> None:
         """Forget the sequence: a new stream begins. Time still must not run backwards."""
         self._last_sequence = None
+        self._begin.restart()
 
     def forget(self) -> None:
         """Begin from nothing: the timeline itself is a new one."""
         self._last_ns = self._last_sequence = None
         self._latency.clear()
+        self._begin.restart()
 
     @property
     def read_out_ns(self) -> float:
@@ -88,6 +92,9 @@ class TimestampFilter:
             sample = _restamped(sample, self._predict(sample, period_ns), StampSource.PREDICTED)
         self._last_ns = sample.stamp_ns
         self._last_sequence = sample.sequence
+        due_ns = self._begin.bound(sample.stamp_ns, sample.sequence, period_ns)
+        if sample.stamp_source in (StampSource.ARRIVAL, StampSource.PREDICTED):
+            sample = replace(sample, due_ns=due_ns)
         return sample
 
     def _is_unstamped(self, sample: RawFrame) -> bool:

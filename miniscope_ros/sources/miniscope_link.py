@@ -14,6 +14,7 @@ from miniscope_ros.daq.catalogue import DeviceType
 from miniscope_ros.daq.firmware import Firmware, Telemetry
 from miniscope_ros.errors import DeviceLost
 from miniscope_ros.model import RawFrame, SourceEvent, StampSource
+from miniscope_ros.sources.earliest_begin import EarliestBegin
 from miniscope_ros.sources.patience import Patience
 from miniscope_ros.transports.transport import Buffer, Transport
 import numpy as np
@@ -67,6 +68,7 @@ class ScopeLink:
         self._last_frame = time.monotonic()  # when it arrived [s]
         self._began_ns = 0  # when its read-out began
         self._durations_ns: deque[int] = deque(maxlen=_DURATIONS)  # from stamp to arrival
+        self._begin = EarliestBegin()
         self._rate = math.nan  # as sent in this stream
         self._rate_ns = 0  # when that was
         self._grey = np.empty((device_type.height, device_type.width), np.uint8)
@@ -96,6 +98,7 @@ class ScopeLink:
         self.frame_rate = rate
         if rate != self._rate:
             self._rate, self._rate_ns, self.new_rate_frames = rate, sent_ns, 0
+            self._begin.restart()
 
     def since_last_frame(self) -> float:
         """Return how long ago the last frame arrived [s]."""
@@ -201,19 +204,24 @@ class ScopeLink:
             return None
         receive_ns = time.monotonic_ns()
         self._last_frame = receive_ns * 1e-9
-        self._note_began(buffer.stamp_ns or 0, receive_ns)
+        self._note_began(buffer, receive_ns)
         self.new_rate_frames += not buffer.damaged and self._began_ns >= self._rate_ns
         try:
             return self._sample(buffer, receive_ns)
         finally:
             self.transport.requeue(buffer)
 
-    def _note_began(self, stamp_ns: int, receive_ns: int) -> None:
+    def _note_began(self, buffer: Buffer, receive_ns: int) -> None:
         """Note when a frame's read-out began; what was sent before that is executed by now."""
+        stamp_ns = buffer.stamp_ns or 0
+        period_ns = 1e9 / self.frame_rate
         if max(self._began_ns, receive_ns - _OLDEST_NS) < stamp_ns <= receive_ns:
             self._durations_ns.append(receive_ns - stamp_ns)
         else:
-            stamp_ns = receive_ns - round(1e9 / self.frame_rate)
+            stamp_ns = receive_ns - round(period_ns)
+        earliest_ns = self._begin.bound(stamp_ns, buffer.sequence, period_ns)
+        if buffer.is_arrival:
+            stamp_ns = earliest_ns
         self._began_ns = max(self._began_ns, stamp_ns)
         while self._sent and self._sent[0] <= self._began_ns:
             self._sent.popleft()

@@ -88,7 +88,7 @@ def test_no_published_frame_is_lit_otherwise_than_is_told(one: Capture) -> None:
         if change.event.control == 'led' and change.first_capture_index > 0:
             later = [told for told in ear.frames if told.stamp_ns >= change.event.sent_ns]
             first = later[0].frame
-            certain = first.capture_index + 2 + min(1, first.loss.uncertainty)
+            certain = first.capture_index + 2 + first.loss.uncertainty
             assert change.first_capture_index == certain, 'later than is certain'
 
 
