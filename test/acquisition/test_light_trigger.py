@@ -35,8 +35,8 @@ def test_the_light_follows_the_input(
         for _ in range(3):
             box.trigger(1 << bit)
             box.wait(lambda: box.raw('led') == raw, PATIENCE)
-            full = box.led
             wait_until_under(ear, 60.0)
+            full = box.led
             scope.source.set_value('focus', 5.0)
             box.trigger(0)
             box.wait(lambda: box.led == 0.0, PATIENCE)
@@ -79,9 +79,7 @@ def test_the_light_follows_the_input(
         lost = [one.frame.loss.lost for one in ear.frames[1:]]
         if transport == 'v4l2':
             assert lost == missing
-        else:  # a loss that time alone shows may be reported later
-            assert sum(lost) >= sum(missing) - ear.frames[-1].frame.loss.uncertainty
-            # Times of arrival that are late by a period look like a loss.
+        else:  # times of arrival that are late by a period look like a loss, or hide one
             assert waited > 1 / RATE or sum(lost) == sum(missing)
 
 
