@@ -97,6 +97,10 @@ class Guard:
             self.bytes_per_s = (now.bytes - first.bytes) / (now.time_s - first.time_s)
         self._check_growth(now)
 
+    def begin_anew(self) -> None:
+        """Judge from now on: a scope was started again, and the recorder has to find it first."""
+        self._history.clear()
+
     def _check_growth(self, now: Progress) -> None:
         # The latest state that is old enough.
         before = next((past for past in reversed(self._history)

@@ -128,6 +128,7 @@ class Recording:
         self._began_ns = 0
         self._guarded = 0.0
         self._warnings: list[str] = []
+        self._gone: set[ScopeLink] = set()
         self._gone_since = math.inf
         self._reason = ''  # why it ended
         self._skew: dict[str, float] = {}
@@ -335,6 +336,9 @@ class Recording:
 
     def _look_for_scopes(self, now: float) -> None:
         gone = [link for link in self._links if not link.is_there]
+        if not self._gone <= set(gone):
+            self._guard.begin_anew()
+        self._gone = set(gone)
         for link in self._links:
             if link.has_ended and link not in gone:
                 self._warn(f'{link.name} HAS ENDED during the recording, and was started again')

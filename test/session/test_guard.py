@@ -53,6 +53,20 @@ def test_silence_of_the_scope_is_no_fault_of_the_recorder(tmp_path: Path) -> Non
         guard.observe(Progress(10.0 + step, frames * IMAGE, frames, frames * IMAGE))
 
 
+def test_a_recorder_has_time_to_find_a_scope_that_was_started_again(tmp_path: Path) -> None:
+    guard = Guard(tmp_path, 0.0)
+    run(guard, 10.0, 1.0)
+    frames = written = 10 * RATE
+    guard.observe(Progress(14.0, written * IMAGE, frames, frames * IMAGE))  # it was away
+    guard.begin_anew()
+    for step in range(60):
+        frames += RATE // 4
+        if step >= 8:  # found after 2 s
+            written += RATE // 4
+        guard.observe(Progress(
+            14.25 + step * 0.25, written * IMAGE, frames, frames * IMAGE))
+
+
 @given(st.lists(st.floats(0.0, 1.2), min_size=1, max_size=100))
 def test_what_waits_for_the_disk_for_a_second_is_no_fault(delays: list[float]) -> None:
     guard = Guard(Path.cwd(), 0.0)
