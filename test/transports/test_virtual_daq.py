@@ -277,7 +277,7 @@ def test_nothing_is_left_behind(make_rig: MakeRig) -> None:
     mapped = cycle()
     before = handles()
     for _ in range(20):
-        assert cycle() == mapped
+        assert cycle() <= mapped  # what an earlier test has left may go meanwhile
         assert not left_since(before)
 
 
