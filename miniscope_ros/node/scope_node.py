@@ -45,6 +45,8 @@ _log = logging.getLogger(__name__)
 class ScopeNode(LifecycleNode):  # type: ignore[misc]
     """The scope node; see the README for its topics, parameters and services."""
 
+    _is_complete = False  # some versions of rclpy destroy a node that could not be made
+
     def __init__(self, stop: Event) -> None:
         """
         Declare the parameters; create topics, services and actions.
@@ -83,6 +85,7 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
             self, lambda: self._settings.values, self._stage, lambda: self._failure)
         guard_services(self, self._stage, lambda: {
             number: label for number, label, *_ in self._state_machine.available_transitions})
+        self._is_complete = True
 
     def _stage(self) -> str:
         return str(self._state_machine.current_state[1])
@@ -140,8 +143,9 @@ class ScopeNode(LifecycleNode):  # type: ignore[misc]
 
     def destroy_node(self) -> None:
         """Close the device, the light dark, whatever state the node is in."""
-        self._close()
-        self.sweeps.destroy()
+        if self._is_complete:
+            self._close()
+            self.sweeps.destroy()
         super().destroy_node()
 
     # Transitions
