@@ -3,16 +3,12 @@
 """What tests of the USB transport on the virtual DAQ box have in common."""
 import contextlib
 
-from miniscope_ros.errors import DeviceLost
 from miniscope_ros.transports import usb
 from miniscope_ros.transports import v4l2_controls as controls
-from miniscope_ros.transports.transport import Buffer
 from miniscope_ros.transports.usb_uvc import UsbTransport
 import numpy as np
 from virtual_daq import Box, VirtualDaq
 
-SIZE = (608, 608)
-TIMEOUT = 1.0
 WORDS = (controls.PAN_ABSOLUTE, controls.TILT_ABSOLUTE)
 HOLDER = """
 import sys
@@ -35,23 +31,6 @@ def opened(rig: VirtualDaq) -> 'contextlib.closing[UsbTransport]':
     transport = transport_to(rig.box)
     transport.open(*rig.box.scope['size'])
     return contextlib.closing(transport)
-
-
-def take(transport: UsbTransport) -> Buffer:
-    """Return the next frame, which must come."""
-    buffer = transport.dequeue(TIMEOUT)
-    assert buffer is not None
-    return buffer
-
-
-def take_until_lost(transport: UsbTransport) -> int:
-    """Take frames until the device is lost; return how many there were."""
-    for count in range(10_000):
-        try:
-            transport.requeue(take(transport))
-        except DeviceLost:
-            return count
-    raise AssertionError('never lost')
 
 
 def record_of(rig: VirtualDaq, sequence: int) -> np.void:

@@ -6,7 +6,8 @@ from handles import handles, left_since
 from miniscope_ros.errors import DeviceError, DeviceLost
 import numpy as np
 import pytest
-from usb_scope import opened, record_of, SIZE, take, TIMEOUT
+from taking import SIZE, take, TIMEOUT
+from usb_scope import opened, record_of
 from virtual_daq import Fault, VirtualDaq
 
 WHOLE = 2 * SIZE[0] * SIZE[1]  # bytes of a frame

@@ -15,17 +15,8 @@ from miniscope_ros.transports import v4l2_controls as controls
 from miniscope_ros.transports.usb_uvc import UsbTransport
 from miniscope_ros.transports.v4l2 import V4l2Transport
 import pytest
-from usb_scope import (
-    driver,
-    HOLDER,
-    opened,
-    SIZE,
-    take,
-    take_until_lost,
-    TIMEOUT,
-    transport_to,
-    WORDS,
-)
+from taking import check_refused_opening, SIZE, take, take_until_lost, TIMEOUT
+from usb_scope import driver, HOLDER, opened, transport_to, WORDS
 from virtual_daq import BoxConfig, VirtualDaq
 
 
@@ -135,20 +126,7 @@ def test_box_that_a_kill_left_can_be_opened_at_once(rig: VirtualDaq) -> None:
 ])
 def test_refused_opening_names_the_remedy_and_can_be_repeated(
         rig: VirtualDaq, call: str, number: int, text: str) -> None:
-    transport = transport_to(rig.box)
-    rig.box.refuse(call, number)
-    before = handles()
-    with pytest.raises(DeviceError, match=text) as error:
-        transport.open(*SIZE)
-        transport.start(8)
-    assert not isinstance(error.value, DeviceLost)
-    transport.close()
-    assert not left_since(before)
-    rig.box.refuse(call, 0)
-    with closing(transport):
-        transport.open(*SIZE)
-        transport.start(8)
-        take(transport)
+    check_refused_opening(transport_to(rig.box), rig.box, call, number, text)
 
 
 def test_missing_library_is_named(rig: VirtualDaq, tmp_path: Path) -> None:

@@ -14,16 +14,14 @@ from miniscope_ros.errors import DeviceError, DeviceLost
 from miniscope_ros.transports import discovery
 from miniscope_ros.transports import v4l2_abi as abi
 from miniscope_ros.transports import v4l2_controls as controls
-from miniscope_ros.transports.transport import Buffer
 from miniscope_ros.transports.v4l2 import V4l2Transport
 import numpy as np
 import pytest
+from taking import check_refused_opening, SIZE, take, take_until_lost, TIMEOUT
 import virtual_daq
 from virtual_daq import Fault, Status, VirtualDaq
 from virtual_daq.descriptors import UNIT_GUID
 
-SIZE = (608, 608)
-TIMEOUT = 1.0
 WORDS = (controls.PAN_ABSOLUTE, controls.TILT_ABSOLUTE)
 
 
@@ -38,23 +36,6 @@ def opened(rig: VirtualDaq) -> 'closing[V4l2Transport]':
     transport = V4l2Transport(rig.box.path, rig.box.config.port)
     transport.open(*rig.box.scope['size'])
     return closing(transport)
-
-
-def take(transport: V4l2Transport) -> Buffer:
-    """Return the next frame, which must come."""
-    buffer = transport.dequeue(TIMEOUT)
-    assert buffer is not None
-    return buffer
-
-
-def take_until_lost(transport: V4l2Transport) -> int:
-    """Take frames until the device is lost; return how many there were."""
-    for count in range(10_000):
-        try:
-            transport.requeue(take(transport))
-        except DeviceLost:
-            return count
-    raise AssertionError('never lost')
 
 
 def delivered(rig: VirtualDaq) -> np.ndarray:
@@ -276,20 +257,7 @@ def test_busy_box_says_how_to_find_the_other_program(rig: VirtualDaq) -> None:
 ])
 def test_refused_opening_names_the_remedy_and_can_be_repeated(
         rig: VirtualDaq, call: str, number: int, text: str) -> None:
-    transport = V4l2Transport(rig.box.path)
-    rig.box.refuse(call, number)
-    before = handles()
-    with pytest.raises(DeviceError, match=text) as error:
-        transport.open(*SIZE)
-        transport.start(8)
-    assert not isinstance(error.value, DeviceLost)
-    transport.close()
-    assert not left_since(before)
-    rig.box.refuse(call, 0)
-    with closing(transport):
-        transport.open(*SIZE)
-        transport.start(8)
-        take(transport)
+    check_refused_opening(V4l2Transport(rig.box.path), rig.box, call, number, text)
 
 
 # ---- a device that goes
